@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filter that puts the facts about a host into a few lines."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: facts_summary
+short_description: What a build host holds, in a few lines
+version_added: 0.1.0
+author:
+  - The buildfleet.buildcache contributors (@buildfleet)
+description:
+  - Says how full the disks are, what images and build cache hold, and why space is not coming back.
+options:
+  _input:
+    description: The C(buildcache) facts of M(buildfleet.buildcache.buildcache_facts).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show what the host holds
+  ansible.builtin.debug:
+    msg: "{{ ansible_facts.buildcache | buildfleet.buildcache.facts_summary }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The lines.
+  type: list
+  elements: str
+"""
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import human_size
+
+
+def facts_summary(facts):
+    """Return the lines for one host's facts."""
+    engine, images = facts["engine"], facts["images"]
+    lines = [f"engine {engine['version']}, {engine['image_store']} image store ({engine['storage_driver']})"]
+    for disk in facts["filesystems"]:
+        lines.append(
+            f"{disk['path']}: {disk['used_percent']}% used, {human_size(disk['available_bytes'])} available "
+            f"of {human_size(disk['total_bytes'])}"
+        )
+    lines.append(
+        f"images: {images['count']} ({images['untagged']} untagged, {images['in_use']} in use), "
+        f"{human_size(images['size_bytes'])}, {human_size(images['reclaimable_bytes'])} of it in unused images alone"
+    )
+    for builder in facts["builders"]:
+        lines.append(
+            f"build cache of {builder['name']}: {builder['record_count']} records, {human_size(builder['size_bytes'])}"
+            f" ({human_size(builder['shared_bytes'])} shared with images, "
+            f"{human_size(builder['reclaimable_bytes'])} reclaimable)"
+        )
+    return lines + [
+        f"{finding['code']}, {human_size(finding['bytes'])}: {finding['message']} Remedy: {finding['remedy']}"
+        for finding in facts["findings"]
+    ]
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self):
+        """Return the filters by name."""
+        return {"facts_summary": facts_summary}

@@ -1,0 +1,79 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Options that all modules share, and the one place where errors become a module's failure."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+
+from ansible.module_utils.basic import env_fallback
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
+
+
+def _certificate(name):
+    """Fallback of a certificate option: the file of that name in the directory DOCKER_CERT_PATH."""
+    return os.path.join(env_fallback("DOCKER_CERT_PATH"), name)
+
+
+# The names and environment variables of community.docker, so that users' module_defaults carry over.
+CONNECTION_OPTIONS = {
+    "docker_host": {
+        "type": "str",
+        "default": "unix:///var/run/docker.sock",
+        "fallback": (env_fallback, ["DOCKER_HOST"]),
+        "aliases": ["docker_url"],
+    },
+    "api_version": {
+        "type": "str",
+        "default": "auto",
+        "fallback": (env_fallback, ["DOCKER_API_VERSION"]),
+        "aliases": ["docker_api_version"],
+    },
+    "timeout": {"type": "int", "default": 60, "fallback": (env_fallback, ["DOCKER_TIMEOUT"])},
+    "tls": {"type": "bool", "default": False, "fallback": (env_fallback, ["DOCKER_TLS"])},
+    "tls_hostname": {"type": "str", "fallback": (env_fallback, ["DOCKER_TLS_HOSTNAME"])},
+    "validate_certs": {
+        "type": "bool",
+        "default": False,
+        "fallback": (env_fallback, ["DOCKER_TLS_VERIFY"]),
+        "aliases": ["tls_verify"],
+    },
+    "ca_path": {
+        "type": "path",
+        "fallback": (_certificate, ["ca.pem"]),
+        "aliases": ["ca_cert", "tls_ca_cert", "cacert_path"],
+    },
+    "client_cert": {
+        "type": "path",
+        "fallback": (_certificate, ["cert.pem"]),
+        "aliases": ["tls_client_cert", "cert_path"],
+    },
+    "client_key": {
+        "type": "path",
+        "fallback": (_certificate, ["key.pem"]),
+        "aliases": ["tls_client_key", "key_path"],
+    },
+}
+
+
+def check_builders(names):
+    """Raise BadOption where a builder other than the engine's embedded one is named."""
+    others = [name for name in names if name != "default"]
+    if others or not names:
+        raise BadOption(
+            f"builders: {', '.join(others) or 'the list is empty'}: only 'default', the BuildKit embedded in the "
+            "engine, can be named."
+        )
+
+
+@contextmanager
+def errors_reported(module):
+    """Turn this collection's errors into the module's failure."""
+    try:
+        yield
+    except BuildcacheError as error:
+        module.fail_json(msg=str(error))

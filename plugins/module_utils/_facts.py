@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The facts about a host, as buildcache_facts returns them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._findings import findings
+
+
+def facts(observation, started_at, config, with_records=False):
+    """Return the dict described in the RETURN of buildcache_facts.
+
+    ``started_at`` in seconds since the epoch or None, ``config`` the daemon's configuration file as a dict.
+    """
+    engine = observation.engine
+    return {
+        "engine": {
+            "version": engine.version,
+            "api_version": engine.api_version,
+            "image_store": engine.image_store,
+            "storage_driver": engine.storage_driver,
+            "root_dir": engine.root_dir,
+            "live_restore": engine.live_restore,
+            "started_at": started_at,
+        },
+        "filesystems": [filesystem_facts(filesystem) for filesystem in observation.filesystems],
+        "images": _images(observation),
+        "builders": [_builder(observation.records, with_records)],
+        "gc_policy": {"in_file": _section(config, "builder").get("gc")},
+        "findings": [asdict(finding) for finding in findings(observation)],
+    }
+
+
+def filesystem_facts(filesystem):
+    """Return one file system with the figures that df shows."""
+    used = filesystem.total - filesystem.free
+    return {
+        "path": filesystem.path,
+        "total_bytes": filesystem.total,
+        "free_bytes": filesystem.free,
+        "available_bytes": filesystem.available,
+        "used_percent": round(100 * used / (used + filesystem.available or 1), 1),
+        "inodes_total": filesystem.inodes_total,
+        "inodes_available": filesystem.inodes_available,
+    }
+
+
+def _images(observation):
+    images, used = observation.images, observation.used_image_ids
+    return {
+        "count": len(images),
+        "untagged": sum(image.untagged for image in images),
+        "in_use": sum(image.id in used for image in images),
+        "size_bytes": observation.layers_size,
+        "reclaimable_bytes": sum(image.unique_size for image in images if image.id not in used),
+    }
+
+
+def _builder(records, with_records):
+    by_type = {}
+    for record in records:
+        group = by_type.setdefault(record.type, {"count": 0, "bytes": 0})
+        group["count"] += 1
+        group["bytes"] += record.size
+    builder = {
+        "name": "default",
+        "driver": "docker",
+        "status": "running",
+        "record_count": len(records),
+        "size_bytes": sum(record.size for record in records),
+        "shared_bytes": sum(record.size for record in records if record.shared),
+        "in_use_bytes": sum(record.size for record in records if record.in_use),
+        "reclaimable_bytes": sum(record.size for record in records if not (record.in_use or record.shared)),
+        "by_type": by_type,
+    }
+    if with_records:
+        builder["records"] = [asdict(record) for record in records]
+    return builder
+
+
+def _section(config, name):
+    section = config.get(name)
+    return section if isinstance(section, dict) else {}

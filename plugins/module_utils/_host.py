@@ -1,0 +1,109 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The edge to the host: file systems, data directories, the daemon's process and its configuration file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Filesystem
+
+CONTAINERD_CONFIG = "/etc/containerd/config.toml"
+CONTAINERD_ROOT = "/var/lib/containerd"
+"""Where containerd keeps its data unless its configuration names another root (containerd, defaults)."""
+
+DAEMON_CONFIG = "/etc/docker/daemon.json"
+PID_FILE = "/var/run/docker.pid"
+
+# A released layer is unlinked by a garbage collector of the engine's own, some time after the answer to a prune.
+_SETTLE_POLL = 0.1
+_SETTLE_QUIET = 5
+_SETTLE_LIMIT = 10.0
+
+
+def containerd_root(engine_root, socket):
+    """Return the data directory of the containerd at ``socket``, which the engine with ``engine_root`` uses."""
+    if socket and "/docker/containerd/" in socket:
+        # dockerd runs a containerd of its own, below its own directories.
+        return os.path.join(engine_root, "containerd", "daemon")
+    try:
+        with open(CONTAINERD_CONFIG, encoding="utf-8") as config:
+            # The top-level key stands before the first table.
+            top = config.read().split("\n[", 1)[0]
+    except (OSError, UnicodeDecodeError):
+        return CONTAINERD_ROOT
+    root = re.search(r"""^\s*root\s*=\s*["']([^"']+)["']""", top, re.MULTILINE)
+    return root.group(1) if root else CONTAINERD_ROOT
+
+
+def filesystems(paths):
+    """Return the Filesystems that hold these directories, each file system once, in order of the paths.
+
+    A directory that does not exist here is passed over.
+    """
+    found = {}
+    for path in paths:
+        try:
+            device = os.stat(path).st_dev
+            if device not in found:
+                found[device] = _filesystem(path, device)
+        except OSError:
+            continue
+    return tuple(found.values())
+
+
+def _filesystem(path, device):
+    figures = os.statvfs(path)
+    return Filesystem(
+        path=path,
+        device=device,
+        total=figures.f_blocks * figures.f_frsize,
+        free=figures.f_bfree * figures.f_frsize,
+        available=figures.f_bavail * figures.f_frsize,
+        inodes_total=figures.f_files,
+        inodes_available=figures.f_favail,
+    )
+
+
+def settled_filesystems(paths, freed_enough):
+    """Return filesystems(paths) once the engine has let go of what it removed.
+
+    Waits until ``freed_enough(filesystems)`` is true or the free space stands still; at most ten seconds.
+    """
+    end = time.monotonic() + _SETTLE_LIMIT
+    latest, quiet = filesystems(paths), 0
+    while not freed_enough(latest) and quiet < _SETTLE_QUIET and time.monotonic() < end:
+        time.sleep(_SETTLE_POLL)
+        earlier, latest = latest, filesystems(paths)
+        quiet = quiet + 1 if [one.free for one in latest] == [one.free for one in earlier] else 0
+    return latest
+
+
+def process_start(pid_file=PID_FILE):
+    """Return when the process named in ``pid_file`` started, in seconds since the epoch; None if that is unknown."""
+    try:
+        with open(pid_file, encoding="ascii") as file:
+            pid = int(file.read())
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            # The name in parentheses may hold spaces; starttime is field 22, the 20th after it (proc(5)).
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+        with open("/proc/stat", encoding="ascii") as file:
+            boot = next(int(line.split()[1]) for line in file if line.startswith("btime "))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
+    return boot + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def daemon_config(path=DAEMON_CONFIG):
+    """Return what the daemon's configuration file says, as a dict; {} where there is none or it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}

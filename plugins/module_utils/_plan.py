@@ -1,0 +1,291 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a prune should remove, decided from its options and from what the host holds. Pure.
+
+The steps always come in this order: containers, images, build cache. A layer is freed only when the last of those
+who hold it lets go: a container holds its image, an image its layers, and a build-cache record whose layers are an
+image's is passed over until that image is gone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Optional, Tuple
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import (
+    Rule,
+    keep_bytes,
+    removals,
+    total_bytes,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import NEVER_WITHOUT_ALL
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import (
+    SECOND,
+    Size,
+    parse_duration,
+    parse_size,
+)
+
+CONTAINERS, IMAGES, BUILD_CACHE = "containers", "images", "build_cache"
+
+_LABEL_FILTERS = ("label", "label!")
+
+# Why a filter of `docker builder prune` that looks usable is not (BuildKit, cache/manager.go, adaptUsageInfo in a
+# prune fills in the id, type, description, mutability and sharing only).
+_UNUSABLE_FILTERS = {
+    "until": "use the option unused_for",
+    "unused-for": "use the option unused_for",
+    "type": "use the option types, which can name several",
+    "label": "engines accept it and ignore it, and so remove everything",
+    "parent": "engines never match it when they prune",
+    "parents": "engines ignore it, and so remove everything",
+    "inuse": "engines never match it when they prune; what is in use is never removed",
+    "mutable": "the engine does not tell which records are mutable, so no preview could be true; use types",
+    "immutable": "the engine does not tell which records are mutable, so no preview could be true; use types",
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to remove, with every option read and checked. Durations in nanoseconds."""
+
+    containers: str = "keep"
+    images: str = "dangling"
+    images_older_than: int = 0
+    labels: Tuple[str, ...] = ()
+    labels_not: Tuple[str, ...] = ()
+    build_cache: bool = True
+    types: Tuple[str, ...] = ()
+    rule: Rule = Rule()
+    reserved_space: Optional[Size] = None
+    max_used_space: Optional[Size] = None
+    min_free_space: Optional[Size] = None
+
+    @property
+    def sizes(self):
+        """The limits that were given."""
+        return [size for size in (self.reserved_space, self.max_used_space, self.min_free_space) if size]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The objects that one step removes, in order: their ids, and the bytes that the file system gains."""
+
+    step: str
+    ids: Tuple[str, ...]
+    bytes: int
+
+    @classmethod
+    def of(cls, step, objects, gain):
+        """Return the step that removes these objects; ``gain(object)`` is what the file system gets for one."""
+        return cls(step, tuple(one.id for one in objects), sum(gain(one) for one in objects))
+
+
+def wanted_from_options(options):
+    """Return the Wanted that a module's options ask for.
+
+    ``options`` has the names of the public interface; a missing option is None. Raises BadOption where one cannot
+    be used, contradicts another, or is empty: an empty filter never means "all".
+    """
+    for name in ("images_older_than", "unused_for", "reserved_space", "max_used_space", "min_free_space"):
+        if options[name] is not None and not options[name].strip():
+            raise BadOption(f"{name}: it is empty. Leave the option out where no limit is meant.")
+    if options["types"] is not None and not options["types"]:
+        raise BadOption("types: the list is empty. Leave the option out to prune records of every type.")
+    types = tuple(options["types"] or ())
+    hidden = [name for name in types if name in NEVER_WITHOUT_ALL]
+    if hidden and not options["all"]:
+        raise BadOption(f"types: {', '.join(hidden)} records are only removed with all=true, which is not set.")
+    if options["images"] == "keep":
+        _refuse_without("images", "keep", options, ("images_older_than", "images_filters"))
+    if not options["build_cache"]:
+        _refuse_without(
+            "build_cache",
+            "false",
+            options,
+            ("all", "unused_for", "types", "filters", "reserved_space", "max_used_space", "min_free_space"),
+        )
+    labels = _image_filters(options["images_filters"])
+    return Wanted(
+        containers=options["containers"],
+        images=options["images"],
+        images_older_than=_duration(options, "images_older_than"),
+        labels=labels["label"],
+        labels_not=labels["label!"],
+        build_cache=options["build_cache"],
+        types=types,
+        rule=Rule(
+            all=options["all"],
+            unused_for=_duration(options, "unused_for"),
+            **_record_filters(options["filters"], options["all"]),
+        ),
+        reserved_space=_size(options, "reserved_space"),
+        max_used_space=_size(options, "max_used_space"),
+        min_free_space=_size(options, "min_free_space"),
+    )
+
+
+def _refuse_without(option, value, options, pointless):
+    for name in pointless:
+        if options[name]:
+            raise BadOption(f"{name}: it has no effect with {option}={value}. Remove one of the two.")
+
+
+def _duration(options, name):
+    return parse_duration(options[name], name) if options[name] is not None else 0
+
+
+def _size(options, name):
+    return parse_size(options[name], name) if options[name] is not None else None
+
+
+def _image_filters(filters):
+    labels = {name: () for name in _LABEL_FILTERS}
+    for key, value in _named_filters("images_filters", filters):
+        if key not in labels:
+            hint = {"until": " Use the option images_older_than.", "dangling": " Use the option images."}.get(key, "")
+            raise BadOption(f"images_filters: {key!r} is not a filter for images; known are label and label!.{hint}")
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(text, str) and text.strip() for text in values):
+            raise BadOption(f"images_filters: {key} needs a label such as stage=build, or a list of them.")
+        labels[key] = tuple(values)
+    return labels
+
+
+def _record_filters(filters, include_all):
+    rule = {}
+    for key, value in _named_filters("filters", filters):
+        if key in _UNUSABLE_FILTERS:
+            raise BadOption(f"filters: {key!r} cannot be used: {_UNUSABLE_FILTERS[key]}.")
+        if key in ("shared", "private"):
+            if str(value).lower() not in ("true", "yes", "1"):
+                raise BadOption(f"filters: {key} can only be true; shared and private are each other's opposite.")
+            if "shared" in rule:
+                raise BadOption("filters: shared and private together match nothing. Name one of them.")
+            if key == "shared" and not include_all:
+                raise BadOption("filters: shared records are only removed with all=true, which is not set.")
+            rule["shared"] = key == "shared"
+        elif key == "id":
+            if not re.fullmatch(r"[a-z0-9]+", str(value)):
+                raise BadOption(f"filters: {value!r} is not a record's id, nor a part of one: those are a-z and 0-9.")
+            rule[key] = str(value)
+        elif key == "description":
+            rule[key] = str(value)
+        else:
+            raise BadOption(
+                f"filters: {key!r} is not a filter for build cache; known are id, description, shared and private."
+            )
+    return rule
+
+
+def _named_filters(option, filters):
+    """Yield the filters, refusing empty ones. A filter that lost its value must not come to mean "all"."""
+    if filters is not None and not filters:
+        raise BadOption(f"{option}: it is empty. Leave the option out where no filter is meant.")
+    for key, value in (filters or {}).items():
+        if value is None or value == [] or not str(value).strip():
+            raise BadOption(f"{option}: {key} has no value. Give it one, or leave it out.")
+        yield key, value
+
+
+def planned_containers(wanted, observation):
+    """Return the containers that the first step removes: all that do not run, where that was asked for."""
+    if wanted.containers != "stopped":
+        return ()
+    return tuple(container for container in observation.containers if not container.running)
+
+
+def planned_images(wanted, observation):
+    """Return the images that the second step removes; no image that a container was made from is among them."""
+    if wanted.images == "keep":
+        return ()
+    oldest_kept = observation.engine.now - wanted.images_older_than
+    return tuple(
+        image
+        for image in observation.images
+        if image.id not in observation.used_image_ids
+        and (image.untagged or wanted.images == "unused")
+        and (not wanted.images_older_than or image.created * SECOND <= oldest_kept)
+        and all(_has_label(image, label) for label in wanted.labels)
+        and not any(_has_label(image, label) for label in wanted.labels_not)
+    )
+
+
+def _has_label(image, wanted):
+    name, equals, value = wanted.partition("=")
+    return name in image.labels and (not equals or image.labels[name] == value)
+
+
+def cache_rules(wanted, observation):
+    """Return the Rules, one per prune request, that the third step asks of the engine; () where there is nothing to ask.
+
+    One mechanism for every engine version: the three limits become one cap here, since older engines know only
+    that one and some newer ones reckon wrongly with the others. Raises BadOption where a limit needs disk figures
+    that cannot be had.
+    """
+    if not wanted.build_cache:
+        return ()
+    rule = wanted.rule
+    if wanted.sizes:
+        filesystem = observation.filesystems[0] if observation.filesystems else None
+        if filesystem is None and (wanted.min_free_space or any(size.percent for size in wanted.sizes)):
+            raise BadOption(
+                "min_free_space and percentages need the disk figures of the engine's host, and "
+                f"{observation.engine.root_dir} cannot be measured from where the module runs. Run it on that host."
+            )
+        limits = {
+            name: size.in_bytes(filesystem.total if filesystem else 0)
+            for name, size in (
+                ("reserved", wanted.reserved_space),
+                ("max_used", wanted.max_used_space),
+                ("min_free", wanted.min_free_space),
+            )
+            if size
+        }
+        total = total_bytes(observation.records)
+        cap = keep_bytes(total, filesystem.free if filesystem else 0, **limits)
+        if total < cap:
+            return ()
+        rule = replace(rule, keep_bytes=cap)
+    return tuple(replace(rule, type=name) for name in wanted.types) or (rule,)
+
+
+def planned_records(rules, records, engine):
+    """Return the records that the rules remove, one after the other and again until nothing more goes.
+
+    A record that loses its last child only under a later rule is found by going round again.
+    """
+    removed, left = [], list(records)
+    while True:
+        before = len(removed)
+        for rule in rules:
+            gone = removals(left, rule, engine.version, engine.now)
+            removed += gone
+            ids = {record.id for record in gone}
+            left = [record for record in left if record.id not in ids]
+        if len(removed) == before:
+            return tuple(removed)
+
+
+def plan(wanted, observation):
+    """Return the Planned steps, in order, each reckoned with what the earlier ones have removed."""
+    containers = Planned.of(CONTAINERS, planned_containers(wanted, observation), lambda container: container.size)
+    observation = without(observation, [containers])
+    images = Planned.of(IMAGES, planned_images(wanted, observation), lambda image: image.unique_size)
+    records = planned_records(cache_rules(wanted, observation), observation.records, observation.engine)
+    return containers, images, Planned.of(BUILD_CACHE, records, lambda record: 0 if record.shared else record.size)
+
+
+def without(observation, steps):
+    """Return the Observation as it is once these Planned steps have been done."""
+    gone = {step.step: frozenset(step.ids) for step in steps}
+    return replace(
+        observation,
+        containers=tuple(one for one in observation.containers if one.id not in gone.get(CONTAINERS, ())),
+        images=tuple(one for one in observation.images if one.id not in gone.get(IMAGES, ())),
+        records=tuple(one for one in observation.records if one.id not in gone.get(BUILD_CACHE, ())),
+    )

@@ -1,0 +1,141 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Acting: carries a plan out against an engine, step by step, and keeps what was done whatever happens next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Optional, Tuple
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError, DeadlineReached
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import filesystems, settled_filesystems
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe, records_of
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import (
+    BUILD_CACHE,
+    CONTAINERS,
+    IMAGES,
+    Planned,
+    cache_rules,
+    plan,
+    planned_records,
+    without,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Record, freed_bytes
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import go_duration
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one step did: the ids that went, the bytes that the engine claims for them, and how it failed if it did.
+
+    ``shared`` are the removed records whose layers an image still holds.
+    """
+
+    planned: Planned
+    ids: Tuple[str, ...] = ()
+    bytes: int = 0
+    shared: Tuple[Record, ...] = ()
+    error: Optional[str] = None
+
+    @property
+    def step(self):
+        """The name of the step."""
+        return self.planned.step
+
+
+def carry_out(wanted, client, before, deadline):
+    """Prune as ``wanted``, step by step, and return the tuple of Done and the Observation afterwards.
+
+    A step that removed something, or failed, has the later ones planned anew from what it left; one that has nothing
+    to remove makes no request. A step that fails does not stop the later ones.
+    """
+    done, seen, steps = [], before, plan(wanted, before)
+    for number, act in enumerate((_prune_containers, _prune_images, _prune_build_cache)):
+        planned = steps[number]
+        if not planned.ids:
+            done.append(Done(planned))
+            continue
+        ids, reported, error, cut_off = [], 0, None, False
+        try:
+            for removed, claimed in act(wanted, client, seen, deadline):
+                ids += removed
+                reported += claimed
+        except DeadlineReached as problem:
+            error, cut_off = str(problem), problem.cut_off
+        except BuildcacheError as problem:
+            error = str(problem)
+        earlier, seen = seen, _look_again(client, seen)
+        if cut_off:
+            ids = _gone(planned.step, earlier, seen)
+        steps = plan(wanted, seen)
+        done.append(Done(planned, tuple(ids), reported, _shared(planned.step, earlier, ids), error))
+    return tuple(done), replace(seen, filesystems=_settled(before, done))
+
+
+def pretend(wanted, before):
+    """Return what carry_out would, by the plan alone, without asking the engine for anything."""
+    steps = plan(wanted, before)
+    return tuple(Done(planned) for planned in steps), without(before, steps)
+
+
+def _settled(before, done):
+    """Return the file systems once the engine has really let go of what was removed."""
+    paths = before.engine.data_dirs
+    if not any(one.ids for one in done):
+        return filesystems(paths)
+    claimed = sum(one.bytes for one in done)
+    return settled_filesystems(paths, lambda now: (freed_bytes(before.filesystems, now) or 0) >= claimed)
+
+
+def _look_again(client, seen):
+    """Return a new Observation, or the old one where the engine no longer answers: the step's own error says why."""
+    try:
+        return observe(client)
+    except BuildcacheError:
+        return seen
+
+
+def _gone(step, before, after):
+    """Return the ids of what a step removed before its request was cut off, for want of the engine's answer."""
+    field = {CONTAINERS: "containers", IMAGES: "images", BUILD_CACHE: "records"}[step]
+    left = {one.id for one in getattr(after, field)}
+    return [one.id for one in getattr(before, field) if one.id not in left]
+
+
+def _shared(step, before, ids):
+    removed = set(ids) if step == BUILD_CACHE else ()
+    return tuple(record for record in before.records if record.shared and record.id in removed)
+
+
+def _prune_containers(wanted, client, seen, deadline):
+    answer = client.prune_containers(deadline)
+    yield answer.get("ContainersDeleted") or [], answer.get("SpaceReclaimed") or 0
+
+
+def _prune_images(wanted, client, seen, deadline):
+    filters = {}
+    if wanted.images_older_than:
+        filters["until"] = [go_duration(wanted.images_older_than)]
+    if wanted.labels:
+        filters["label"] = list(wanted.labels)
+    if wanted.labels_not:
+        filters["label!"] = list(wanted.labels_not)
+    answer = client.prune_images(wanted.images == "unused", filters, deadline)
+    # The answer names layers and untagged names as well; the images are those that were there before.
+    deleted = {entry.get("Deleted") for entry in answer.get("ImagesDeleted") or []}
+    yield [image.id for image in seen.images if image.id in deleted], answer.get("SpaceReclaimed") or 0
+
+
+def _prune_build_cache(wanted, client, seen, deadline):
+    """Prune until nothing more goes: a record may lose its last child only when a later rule is asked for."""
+    rules, records, tried = cache_rules(wanted, seen), seen.records, None
+    while True:
+        expected = planned_records(rules, records, seen.engine)
+        if not expected or expected == tried:
+            return
+        for rule in rules:
+            answer = client.prune_build_cache(rule, deadline)
+            yield answer.get("CachesDeleted") or [], answer.get("SpaceReclaimed") or 0
+        tried, records = expected, records_of(client.disk_usage())

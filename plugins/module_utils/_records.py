@@ -1,0 +1,179 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an engine holds, as values: records, images, containers, and the file systems below them. Pure.
+
+The shapes are those of the Engine API from 1.40 to 1.55; where versions differ, the readers here make them alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional, Tuple
+
+NEVER_WITHOUT_ALL = ("internal", "frontend")
+"""Record types that a prune leaves alone unless `all` is set (BuildKit, cache/manager.go, pruneOnce)."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One build-cache entry. ``size`` in bytes; times as the engine wrote them (see _units.parse_timestamp)."""
+
+    id: str
+    type: str
+    size: int
+    shared: bool
+    in_use: bool
+    parents: Tuple[str, ...] = ()
+    usage_count: int = 0
+    last_used_at: Optional[str] = None
+    created_at: Optional[str] = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image. ``size`` in bytes with all layers, ``unique_size`` those of layers no other image has.
+
+    ``created`` in seconds since the epoch.
+    """
+
+    id: str
+    tags: Tuple[str, ...]
+    size: int
+    unique_size: int
+    created: int
+    labels: dict = field(default_factory=dict)
+
+    @property
+    def untagged(self):
+        """Whether no tag names the image ("dangling" in Docker's words)."""
+        return not self.tags
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container. ``image`` is the name it was created with, ``size`` the bytes of its own layer where known."""
+
+    id: str
+    image_id: str
+    image: str
+    running: bool
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Filesystem:
+    """One file system that holds engine data, in bytes. ``free`` counts blocks reserved for root, ``available``
+    does not; BuildKit measures ``free``."""
+
+    path: str
+    device: int
+    total: int
+    free: int
+    available: int
+    inodes_total: int
+    inodes_available: int
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One dockerd. ``now`` is its clock in nanoseconds since the epoch; ``data_dirs`` the directories that hold
+    images and build cache, the one that grows first."""
+
+    version: str
+    api_version: str
+    image_store: str
+    storage_driver: str
+    root_dir: str
+    data_dirs: Tuple[str, ...]
+    live_restore: bool
+    now: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything that decisions are made of, as seen at one moment."""
+
+    engine: Engine
+    records: Tuple[Record, ...]
+    images: Tuple[Image, ...]
+    containers: Tuple[Container, ...]
+    layers_size: int
+    filesystems: Tuple[Filesystem, ...]
+
+    @property
+    def used_image_ids(self):
+        """The ids of images that a container was made from, running or not."""
+        return frozenset(container.image_id for container in self.containers)
+
+
+def record_from_api(entry):
+    """Return the Record of one BuildCache entry of /system/df.
+
+    Parents stand in ``Parent`` up to API 1.41 and in ``" Parents"``, with a leading space, from 1.42 to at least
+    1.55 (a slip in moby's struct tag, api/types/build/cache.go); the right spelling is read as well.
+    """
+    parents = entry.get(" Parents") or entry.get("Parents") or ()
+    if not parents and entry.get("Parent"):
+        parents = (entry["Parent"],)
+    return Record(
+        id=entry["ID"],
+        type=entry.get("Type") or "regular",
+        size=entry.get("Size") or 0,
+        shared=bool(entry.get("Shared")),
+        in_use=bool(entry.get("InUse")),
+        parents=tuple(parents),
+        usage_count=entry.get("UsageCount") or 0,
+        last_used_at=entry.get("LastUsedAt"),
+        created_at=entry.get("CreatedAt"),
+        description=entry.get("Description") or "",
+    )
+
+
+def image_from_api(entry):
+    """Return the Image of one Images entry of /system/df, or of /images/json asked with shared sizes."""
+    tags = tuple(tag for tag in entry.get("RepoTags") or () if tag != "<none>:<none>")
+    size = entry.get("Size") or 0
+    return Image(
+        id=entry["Id"],
+        tags=tags,
+        size=size,
+        unique_size=size - max(entry.get("SharedSize") or 0, 0),
+        created=entry.get("Created") or 0,
+        labels=entry.get("Labels") or {},
+    )
+
+
+def container_from_api(entry):
+    """Return the Container of one entry of /containers/json.
+
+    A paused or restarting container counts as running: the engine removes neither (moby, container/state.go).
+    """
+    return Container(
+        id=entry["Id"],
+        image_id=entry.get("ImageID") or "",
+        image=entry.get("Image") or "",
+        running=entry.get("State") in ("running", "paused", "restarting", "removing"),
+        size=entry.get("SizeRw") or 0,
+    )
+
+
+def children_by_id(records):
+    """Return the ids of the records that have each record as a parent: {parent id: [child id, …]}."""
+    children = {}
+    for record in records:
+        for parent in record.parents:
+            children.setdefault(parent, []).append(record.id)
+    return children
+
+
+def freed_bytes(before, after):
+    """Return the bytes that the file systems gained from one tuple of Filesystems to a later one.
+
+    None where there are none to compare.
+    """
+    earlier = {filesystem.device: filesystem.free for filesystem in before}
+    gains = [filesystem.free - earlier[filesystem.device] for filesystem in after if filesystem.device in earlier]
+    return sum(gains) if gains else None

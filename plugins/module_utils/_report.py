@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the modules return, made from what was seen and done. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._diff import prune_diff
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts import filesystem_facts
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._kept import kept
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import BUILD_CACHE
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import freed_bytes
+
+
+def prune_result(wanted, before, done, after, check_mode, with_diff):
+    """Return the result of buildcache_prune as its RETURN describes it.
+
+    ``before`` and ``after`` are Observations, ``done`` is a tuple of what each step did.
+    """
+    ids_by_step = {one.step: one.planned.ids if check_mode else one.ids for one in done}
+    shared = [record for one in done for record in one.shared]
+    result = {
+        "changed": any(ids_by_step.values()),
+        "steps": [_step(one) for one in done],
+        "predicted_bytes": sum(one.planned.bytes for one in done),
+        "reported_bytes": sum(one.bytes for one in done),
+        "freed_bytes": freed_bytes(before.filesystems, after.filesystems),
+        "kept": [asdict(one) for one in kept(wanted, after, shared)],
+        "filesystems": {
+            "before": [filesystem_facts(one) for one in before.filesystems],
+            "after": [filesystem_facts(one) for one in after.filesystems],
+        },
+    }
+    if with_diff:
+        result["diff"] = prune_diff(before, ids_by_step)
+    return result
+
+
+def failures(done):
+    """Return the message for the steps that failed, "" where none did."""
+    return " ".join(f"{one.step}: {one.error}" for one in done if one.error)
+
+
+def _step(done):
+    step = {
+        "step": done.step,
+        "planned": {"count": len(done.planned.ids), "bytes": done.planned.bytes, "ids": list(done.planned.ids)},
+        "removed": {"count": len(done.ids), "bytes": done.bytes, "ids": list(done.ids)},
+    }
+    if done.step == BUILD_CACHE:
+        step["builder"] = "default"
+    if done.error:
+        step["error"] = done.error
+    return step

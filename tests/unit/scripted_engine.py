@@ -1,0 +1,137 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A scripted engine on a Unix socket, for what a real one can't be made to do on demand.
+
+As a program: `python scripted_engine.py SOCKET SCRIPT.json [REQUESTS.log]` serves until it is killed. A script maps
+"METHOD /path" (without the API version) to a list of answers, given one after the other, the last one again and
+again. An answer is {"status": 200, "json": …, "delay": seconds, "drop": true, "text": …}, all parts optional; "drop"
+closes the connection without an answer. Every request is written to the log as "METHOD /path?query".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socketserver
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler
+
+
+def quiet_engine(version="28.5.2", api="1.51", min_api="1.24", records=(), images=(), containers=()):
+    """Return the script of an engine that holds these API entries and answers every question about them."""
+    return {
+        "GET /version": [{"json": {"Version": version, "ApiVersion": api, "MinAPIVersion": min_api}}],
+        "GET /info": [
+            {
+                "json": {
+                    "Driver": "overlay2",
+                    "DriverStatus": [["Backing Filesystem", "extfs"]],
+                    "DockerRootDir": "/",
+                    "LiveRestoreEnabled": False,
+                    "SystemTime": "2026-01-02T00:00:00.000000001Z",
+                }
+            }
+        ],
+        "GET /system/df": [{"json": {"LayersSize": 0, "Images": list(images), "BuildCache": list(records)}}],
+        "GET /containers/json": [{"json": list(containers)}],
+    }
+
+
+class ScriptedEngine:
+    """Serves a script in a thread; ``requests`` lists what was asked, as "METHOD /path?query"."""
+
+    def __init__(self, path, script, log=None):
+        self.path, self.script, self.requests, self._log = path, script, [], log
+        self._given = {}
+        self._lock = threading.Lock()
+        engine = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                engine._serve(self)
+
+            do_POST = do_DELETE = do_PUT = do_HEAD = do_GET
+
+            def log_message(self, *args):
+                pass
+
+            def address_string(self):
+                return "unix"
+
+        class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+            daemon_threads = True
+            allow_reuse_address = True
+
+            def get_request(self):
+                request, _address = super().get_request()
+                return request, ("unix", 0)
+
+            def handle_error(self, request, client_address):
+                pass  # a client that leaves is part of the play
+
+        if os.path.exists(path):
+            os.unlink(path)
+        self._server = Server(path, Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *problem):
+        self._server.shutdown()
+        self._server.server_close()
+        os.unlink(self.path)
+
+    @property
+    def writes(self):
+        """The requests that could have changed something."""
+        return [request for request in self.requests if not request.startswith(("GET ", "HEAD "))]
+
+    def _serve(self, handler):
+        length = int(handler.headers.get("Content-Length") or 0)
+        handler.rfile.read(length)
+        target = re.sub(r"^/v\d+\.\d+/", "/", handler.path)
+        key = f"{handler.command} {target.partition('?')[0]}"
+        with self._lock:
+            self.requests.append(f"{handler.command} {target}")
+            if self._log:
+                with open(self._log, "a", encoding="utf-8") as log:
+                    log.write(f"{handler.command} {target}\n")
+            answers = self.script.get(key)
+            number = self._given.get(key, 0)
+            self._given[key] = number + 1
+        if not answers:
+            answer = {"status": 404, "json": {"message": f"page not found: {key}"}}
+        else:
+            answer = answers[min(number, len(answers) - 1)]
+        time.sleep(answer.get("delay", 0))
+        if answer.get("drop"):
+            handler.close_connection = True
+            return
+        body = answer["text"] if "text" in answer else json.dumps(answer.get("json", {}))
+        data = body.encode()
+        handler.send_response(answer.get("status", 200))
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+
+
+def main():
+    """Serve a script from a file until killed."""
+    with open(sys.argv[2], encoding="utf-8") as file:
+        script = json.load(file)
+    with ScriptedEngine(sys.argv[1], script, log=sys.argv[3] if len(sys.argv) > 3 else None):
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
