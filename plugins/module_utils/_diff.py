@@ -6,8 +6,12 @@
 
 from __future__ import annotations
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import human_duration, human_size, parse_timestamp
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import (
+    SECOND,
+    human_duration,
+    human_size,
+    parse_timestamp,
+)
 
 LONGEST_LIST = 40
 """The number of objects that a step shows, largest first; the rest is counted."""

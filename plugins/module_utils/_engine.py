@@ -149,7 +149,9 @@ class EngineClient:
                 if error.status != _BUSY:
                     raise
                 if deadline.remaining() < pause:
-                    raise DeadlineReached(f"The engine was still busy when the deadline was reached: {error}") from error
+                    raise DeadlineReached(
+                        f"The engine was still busy when the deadline was reached: {error}"
+                    ) from error
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 

@@ -13,7 +13,6 @@ import heapq
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Optional
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import NEVER_WITHOUT_ALL
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_timestamp
@@ -33,10 +32,10 @@ class Rule:
 
     all: bool = False
     unused_for: int = 0
-    type: Optional[str] = None
-    id: Optional[str] = None
-    description: Optional[str] = None
-    shared: Optional[bool] = None
+    type: str | None = None
+    id: str | None = None
+    description: str | None = None
+    shared: bool | None = None
     keep_bytes: int = 0
 
 
@@ -184,7 +183,11 @@ class _Queue:
         most = offset + len(counts) - 1
         best = min(
             # Go divides 0/0 to NaN and sorts as it happens to; any order is as good then.
-            ((start + self._ranks[count]) / (newest or 1) + (offset + index) / (most or 1), self._heaps[count][0][:2], count)
+            (
+                (start + self._ranks[count]) / (newest or 1) + (offset + index) / (most or 1),
+                self._heaps[count][0][:2],
+                count,
+            )
             for index, count in enumerate(counts)
         )
         count = best[2]

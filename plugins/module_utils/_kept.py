@@ -14,7 +14,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._records imp
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
 
 _REMEDIES = {
-    "removed_records_layers": "The layers stay on disk while an image holds them: remove the image (images: unused).",
+    "layers_held_by_images": "The records are gone; their layers stay until the images go too (images: unused).",
     "in_use": "Wait for the running builds to end; restart dockerd if there are none.",
     "internal": "Set all: true.",
     "shared": "Remove the images that hold the layers (images: unused); the records go in the same run.",
@@ -43,15 +43,13 @@ class Kept:
     remedy: str
 
 
-def kept(wanted, observation, removed_shared=()):
+def kept(wanted, observation, layers_held=None):
     """Return the Kept of everything that the observation still holds after a prune, most bytes first.
 
-    ``removed_shared`` are the Records that went while an image holds their layers, so that the engine reported bytes
-    that the disk did not gain.
+    ``layers_held`` is a tuple of the number of removed records and the bytes of theirs that the disk did not gain,
+    because images hold the same layers; None where there is nothing of the kind.
     """
     groups, rules = {}, cache_rules(wanted, observation)
-    for record in removed_shared:
-        groups.setdefault("removed_records_layers", []).append(record.size)
     children = children_by_id(observation.records)
     for record in observation.records:
         reason = _why_record(record, wanted, rules, observation.engine.now, children)
@@ -61,6 +59,8 @@ def kept(wanted, observation, removed_shared=()):
         reason = "refused_by_engine" if image.id in refused else _why_image(image, wanted, observation)
         groups.setdefault(reason, []).append(image.unique_size)
     found = [Kept(reason, len(sizes), sum(sizes), _REMEDIES[reason]) for reason, sizes in groups.items()]
+    if layers_held:
+        found.append(Kept("layers_held_by_images", *layers_held, _REMEDIES["layers_held_by_images"]))
     return sorted(found, key=lambda one: (-one.bytes, one.reason))
 
 

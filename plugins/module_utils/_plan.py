@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Optional, Tuple
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import (
@@ -56,14 +55,14 @@ class Wanted:
     containers: str = "keep"
     images: str = "dangling"
     images_older_than: int = 0
-    labels: Tuple[str, ...] = ()
-    labels_not: Tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    labels_not: tuple[str, ...] = ()
     build_cache: bool = True
-    types: Tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
     rule: Rule = Rule()
-    reserved_space: Optional[Size] = None
-    max_used_space: Optional[Size] = None
-    min_free_space: Optional[Size] = None
+    reserved_space: Size | None = None
+    max_used_space: Size | None = None
+    min_free_space: Size | None = None
 
     @property
     def sizes(self):
@@ -76,7 +75,7 @@ class Planned:
     """The objects that one step removes, in order: their ids, and the bytes that the file system gains."""
 
     step: str
-    ids: Tuple[str, ...]
+    ids: tuple[str, ...]
     bytes: int
 
     @classmethod
@@ -221,7 +220,7 @@ def _has_label(image, wanted):
 
 
 def cache_rules(wanted, observation):
-    """Return the Rules, one per prune request, that the third step asks of the engine; () where there is nothing to ask.
+    """Return the Rules, one per prune request, that the third step asks of the engine; () where nothing is to go.
 
     One mechanism for every engine version: the three limits become one cap here, since older engines know only
     that one and some newer ones reckon wrongly with the others. Raises BadOption where a limit needs disk figures

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Optional, Tuple
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError, DeadlineReached
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import filesystems, settled_filesystems
@@ -22,22 +21,18 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import
     planned_records,
     without,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Record, freed_bytes
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import freed_bytes
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import go_duration
 
 
 @dataclass(frozen=True)
 class Done:
-    """What one step did: the ids that went, the bytes that the engine claims for them, and how it failed if it did.
-
-    ``shared`` are the removed records whose layers an image still holds.
-    """
+    """What one step did: the ids that went, the bytes that the engine claims for them, and how it failed if it did."""
 
     planned: Planned
-    ids: Tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
     bytes: int = 0
-    shared: Tuple[Record, ...] = ()
-    error: Optional[str] = None
+    error: str | None = None
 
     @property
     def step(self):
@@ -48,13 +43,12 @@ class Done:
 def carry_out(wanted, client, before, deadline):
     """Prune as ``wanted``, step by step, and return the tuple of Done and the Observation afterwards.
 
-    A step that removed something, or failed, has the later ones planned anew from what it left; one that has nothing
-    to remove makes no request. A step that fails does not stop the later ones.
+    A step that has nothing to remove, in the light of what the earlier ones left, makes no request. A step that fails
+    does not stop the later ones.
     """
-    done, seen, steps = [], before, plan(wanted, before)
-    for number, act in enumerate((_prune_containers, _prune_images, _prune_build_cache)):
-        planned = steps[number]
-        if not planned.ids:
+    done, seen = [], before
+    for number, (planned, act) in enumerate(zip(plan(wanted, before), _ACTS)):
+        if not plan(wanted, seen)[number].ids:
             done.append(Done(planned))
             continue
         ids, reported, error, cut_off = [], 0, None, False
@@ -69,8 +63,7 @@ def carry_out(wanted, client, before, deadline):
         earlier, seen = seen, _look_again(client, seen)
         if cut_off:
             ids = _gone(planned.step, earlier, seen)
-        steps = plan(wanted, seen)
-        done.append(Done(planned, tuple(ids), reported, _shared(planned.step, earlier, ids), error))
+        done.append(Done(planned, tuple(ids), reported, error))
     return tuple(done), replace(seen, filesystems=_settled(before, done))
 
 
@@ -104,11 +97,6 @@ def _gone(step, before, after):
     return [one.id for one in getattr(before, field) if one.id not in left]
 
 
-def _shared(step, before, ids):
-    removed = set(ids) if step == BUILD_CACHE else ()
-    return tuple(record for record in before.records if record.shared and record.id in removed)
-
-
 def _prune_containers(wanted, client, seen, deadline):
     answer = client.prune_containers(deadline)
     yield answer.get("ContainersDeleted") or [], answer.get("SpaceReclaimed") or 0
@@ -139,3 +127,7 @@ def _prune_build_cache(wanted, client, seen, deadline):
             answer = client.prune_build_cache(rule, deadline)
             yield answer.get("CachesDeleted") or [], answer.get("SpaceReclaimed") or 0
         tried, records = expected, records_of(client.disk_usage())
+
+
+_ACTS = (_prune_containers, _prune_images, _prune_build_cache)
+"""What carries out each step, in the order of the plan."""

@@ -10,7 +10,6 @@ The shapes are those of the Engine API from 1.40 to 1.55; where versions differ,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional, Tuple
 
 NEVER_WITHOUT_ALL = ("internal", "frontend")
 """Record types that a prune leaves alone unless `all` is set (BuildKit, cache/manager.go, pruneOnce)."""
@@ -25,10 +24,10 @@ class Record:
     size: int
     shared: bool
     in_use: bool
-    parents: Tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
     usage_count: int = 0
-    last_used_at: Optional[str] = None
-    created_at: Optional[str] = None
+    last_used_at: str | None = None
+    created_at: str | None = None
     description: str = ""
 
 
@@ -40,7 +39,7 @@ class Image:
     """
 
     id: str
-    tags: Tuple[str, ...]
+    tags: tuple[str, ...]
     size: int
     unique_size: int
     created: int
@@ -87,7 +86,7 @@ class Engine:
     image_store: str
     storage_driver: str
     root_dir: str
-    data_dirs: Tuple[str, ...]
+    data_dirs: tuple[str, ...]
     live_restore: bool
     now: int
 
@@ -97,11 +96,11 @@ class Observation:
     """Everything that decisions are made of, as seen at one moment."""
 
     engine: Engine
-    records: Tuple[Record, ...]
-    images: Tuple[Image, ...]
-    containers: Tuple[Container, ...]
+    records: tuple[Record, ...]
+    images: tuple[Image, ...]
+    containers: tuple[Container, ...]
     layers_size: int
-    filesystems: Tuple[Filesystem, ...]
+    filesystems: tuple[Filesystem, ...]
 
     @property
     def used_image_ids(self):

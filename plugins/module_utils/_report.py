@@ -14,6 +14,9 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._kept import
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import BUILD_CACHE
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import freed_bytes
 
+NOTABLE_SHARE = 0.05
+"""The share of the reported bytes from which on a shortfall is explained."""
+
 
 def prune_result(wanted, before, done, after, check_mode, with_diff):
     """Return the result of buildcache_prune as its RETURN describes it.
@@ -21,14 +24,17 @@ def prune_result(wanted, before, done, after, check_mode, with_diff):
     ``before`` and ``after`` are Observations, ``done`` is a tuple of what each step did.
     """
     ids_by_step = {one.step: one.planned.ids if check_mode else one.ids for one in done}
-    shared = [record for one in done for record in one.shared]
+    freed = freed_bytes(before.filesystems, after.filesystems)
+    reported = sum(one.bytes for one in done)
     result = {
         "changed": any(ids_by_step.values()),
         "steps": [_step(one) for one in done],
         "predicted_bytes": sum(one.planned.bytes for one in done),
-        "reported_bytes": sum(one.bytes for one in done),
-        "freed_bytes": freed_bytes(before.filesystems, after.filesystems),
-        "kept": [asdict(one) for one in kept(wanted, after, shared)],
+        "reported_bytes": reported,
+        "freed_bytes": freed,
+        "kept": [
+            asdict(one) for one in kept(wanted, after, _layers_held(before, ids_by_step, check_mode, reported, freed))
+        ],
         "filesystems": {
             "before": [filesystem_facts(one) for one in before.filesystems],
             "after": [filesystem_facts(one) for one in after.filesystems],
@@ -37,6 +43,20 @@ def prune_result(wanted, before, done, after, check_mode, with_diff):
     if with_diff:
         result["diff"] = prune_diff(before, ids_by_step)
     return result
+
+
+def _layers_held(before, ids_by_step, check_mode, reported, freed):
+    """Return the number of removed records and how many of their bytes the disk does not gain; None for next to none.
+
+    In check mode that is what shared records hold. Afterwards it is what the engine claims beyond what the file
+    system shows: it tells more, since the containerd store does not mark every record whose layers an image holds.
+    """
+    removed = set(ids_by_step[BUILD_CACHE])
+    if check_mode or freed is None:
+        sizes = [record.size for record in before.records if record.shared and record.id in removed]
+        return (len(sizes), sum(sizes)) if sizes else None
+    held = reported - freed
+    return (len(removed), held) if removed and held > NOTABLE_SHARE * reported else None
 
 
 def failures(done):

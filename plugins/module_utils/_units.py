@@ -17,12 +17,12 @@ SECOND = 1_000_000_000
 """Nanoseconds in a second. All times and durations of this collection are integers of nanoseconds."""
 
 # Powers of 1024 whatever the spelling: units.RAMInBytes of docker/go-units, which dockerd uses for its sizes.
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kmgtp])i?)?b?", re.IGNORECASE)
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kmgtp])i?)?b?", re.IGNORECASE | re.ASCII)
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%", re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 # Go's time.ParseDuration, plus days.
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|ms|m|s|us|µs|ns)")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|ms|m|s|us|µs|ns)", re.ASCII)
 _DURATION_UNITS = {
     "d": 86400 * SECOND,
     "h": 3600 * SECOND,

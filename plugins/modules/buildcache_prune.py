@@ -250,9 +250,7 @@ def main():
             done, after = pretend(wanted, before)
         else:
             done, after = carry_out(wanted, client, before, deadline)
-    result = prune_result(
-        wanted, before, done, after, check_mode=module.check_mode, with_diff=module._diff
-    )
+    result = prune_result(wanted, before, done, after, check_mode=module.check_mode, with_diff=module._diff)
     if failures(done):
         module.fail_json(msg=failures(done), **result)
     module.exit_json(**result)

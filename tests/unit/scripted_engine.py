@@ -86,9 +86,13 @@ class ScriptedEngine:
         return self
 
     def __exit__(self, *problem):
+        self.stop_listening()
+        os.unlink(self.path)
+
+    def stop_listening(self):
+        """Stop serving, but leave the socket's file, as a killed dockerd does."""
         self._server.shutdown()
         self._server.server_close()
-        os.unlink(self.path)
 
     @property
     def writes(self):

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.buildfleet.buildcache.plugins.filter.cleanup_summary import cleanup_summary
+from ansible_collections.buildfleet.buildcache.plugins.filter.facts_summary import facts_summary
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts import facts
+from ansible_collections.buildfleet.buildcache.tests.unit.holdings import image, observation, record
+
+RESULT = {
+    "steps": [],
+    "predicted_bytes": 3 * 2**20,
+    "freed_bytes": 2 * 2**20,
+    "kept": [
+        {"reason": "shared", "count": 2, "bytes": 4096, "remedy": ""},
+        {"reason": "tagged_image", "count": 1, "bytes": 0, "remedy": ""},
+    ],
+}
+
+
+def line(result, **hostvars):
+    return cleanup_summary(dict(hostvars, inventory_hostname="host1", cleanup_result=result))
+
+
+def test_the_line_of_a_cleanup():
+    assert line(RESULT) == "host1: freed 2MB, predicted 3MB, still held: shared 4KB"
+    assert line(dict(RESULT, kept=[])) == "host1: freed 2MB, predicted 3MB, still held: nothing"
+    assert line(dict(RESULT, freed_bytes=None)).startswith("host1: freed an unknown amount")
+
+
+def test_the_line_of_a_preview():
+    assert line(RESULT, ansible_check_mode=True) == "host1: would free 3MB, still held: shared 4KB"
+
+
+def test_long_lists_of_reasons_are_cut():
+    kept = [{"reason": f"reason{number}", "count": 1, "bytes": 1024, "remedy": ""} for number in range(5)]
+    assert line(dict(RESULT, kept=kept)).endswith("reason2 1KB and 2 more reasons")
+
+
+def test_the_line_of_a_failure_keeps_what_was_done():
+    failed = line(dict(RESULT, failed=True, msg="images: it broke"))
+    assert failed == "host1: freed 2MB, predicted 3MB, still held: shared 4KB; FAILED: images: it broke"
+    assert line({"failed": True, "msg": "no socket"}) == "host1: FAILED: no socket"
+    assert cleanup_summary({"inventory_hostname": "host1"}) == "host1: FAILED: the host was not reached"
+
+
+def test_the_lines_of_facts():
+    lines = facts_summary(facts(observation([record("a", 2048)], [image("b")]), None, {}))
+    assert lines[0] == "engine 28.5.2, graphdriver image store (overlay2)"
+    assert "build cache of default: 1 records, 2KB (0B shared with images, 2KB reclaimable)" in lines
+    assert lines[-1].startswith("untagged_images, 100B: 1 untagged image held by no container")

@@ -1,0 +1,154 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import (
+    cache_rules,
+    plan,
+    wanted_from_options,
+    without,
+)
+from ansible_collections.buildfleet.buildcache.tests.unit.holdings import (
+    container,
+    filesystem,
+    image,
+    observation,
+    options,
+    record,
+)
+
+
+def ids(observation, **given):
+    """The ids that each step of the plan removes."""
+    return [step.ids for step in plan(wanted_from_options(options(**given)), observation)]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"unused_for": ""}, "unused_for: it is empty"),
+        ({"unused_for": "two days"}, "unused_for: 'two days' is not a duration"),
+        ({"images_older_than": "1w"}, "images_older_than: '1w' is not a duration"),
+        ({"max_used_space": "20 gigs"}, "max_used_space: '20 gigs' is not a size"),
+        ({"reserved_space": " "}, "reserved_space: it is empty"),
+        ({"min_free_space": "120%"}, "min_free_space: '120%' is not a percentage"),
+        ({"types": []}, "types: the list is empty"),
+        ({"types": ["internal", "regular"]}, "internal records are only removed with all=true"),
+        ({"filters": {}}, "filters: it is empty"),
+        ({"filters": {"id": ""}}, "filters: id has no value"),
+        ({"filters": {"id": None}}, "filters: id has no value"),
+        ({"filters": {"id": ".*"}}, "is not a record's id"),
+        ({"filters": {"label": "keep"}}, "and so remove everything"),
+        ({"filters": {"parents": "x"}}, "and so remove everything"),
+        ({"filters": {"until": "24h"}}, "use the option unused_for"),
+        ({"filters": {"type": "regular"}}, "use the option types"),
+        ({"filters": {"colour": "red"}}, "'colour' is not a filter for build cache"),
+        ({"filters": {"shared": True}}, "only removed with all=true"),
+        ({"filters": {"private": False}}, "private can only be true"),
+        ({"filters": {"shared": True, "private": True}, "all": True}, "match nothing"),
+        ({"images_filters": {}}, "images_filters: it is empty"),
+        ({"images_filters": {"label": []}}, "label has no value"),
+        ({"images_filters": {"label": ["a", ""]}}, "label needs a label"),
+        ({"images_filters": {"until": "1h"}}, "Use the option images_older_than"),
+        ({"images_filters": {"reference": "x"}}, "known are label and label!"),
+        ({"images": "keep", "images_older_than": "1h"}, "no effect with images=keep"),
+        ({"images": "keep", "images_filters": {"label": "a"}}, "no effect with images=keep"),
+        ({"build_cache": False, "unused_for": "1h"}, "no effect with build_cache=false"),
+        ({"build_cache": False, "all": True}, "no effect with build_cache=false"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(given, message):
+    with pytest.raises(BadOption) as refusal:
+        wanted_from_options(options(**given))
+    assert message in str(refusal.value)
+
+
+def test_the_defaults_touch_nothing_that_is_used_or_tagged():
+    held = observation(
+        records=[record("private"), record("shared", shared=True), record("busy", in_use=True)],
+        images=[image("tagged", tags=["app:1"]), image("untagged"), image("run"), image("stopped")],
+        containers=[container("1", "run", running=True), container("2", "stopped")],
+    )
+    assert ids(held) == [(), ("untagged",), ("private",)]
+
+
+def test_stopped_containers_go_first_and_free_their_images():
+    held = observation(images=[image("a"), image("b")], containers=[container("1", "a"), container("2", "b", True)])
+    assert ids(held, containers="stopped") == [("1",), ("a",), ()]
+
+
+def test_unused_images_are_those_without_any_container():
+    held = observation(images=[image("a", ["a:1"]), image("b", ["b:1"])], containers=[container("1", "a")])
+    assert ids(held, images="unused") == [(), ("b",), ()]
+
+
+def test_images_are_chosen_by_the_age_of_their_creation():
+    held = observation(images=[image("young", age_days=1), image("old", age_days=3)])
+    assert ids(held, images_older_than="2d") == [(), ("old",), ()]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"label": "stage"}, ("a", "b")),
+        ({"label": "stage=build"}, ("a",)),
+        ({"label": ["stage=build", "team=x"]}, ()),
+        ({"label!": "stage"}, ("c",)),
+        ({"label": "stage", "label!": ["stage=build"]}, ("b",)),
+    ],
+)
+def test_images_are_chosen_by_label(filters, expected):
+    held = observation(images=[image("a", labels={"stage": "build"}), image("b", labels={"stage": "test"}), image("c")])
+    assert ids(held, images_filters=filters)[1] == expected
+
+
+def test_types_are_one_request_each():
+    wanted = wanted_from_options(options(types=["regular", "source.local"]))
+    assert [rule.type for rule in cache_rules(wanted, observation())] == ["regular", "source.local"]
+
+
+def test_a_child_of_a_later_type_does_not_hide_its_parent():
+    chain = [record("parent"), record("child", type="source.local", parents=("parent",))]
+    assert ids(observation(chain), types=["regular", "source.local"])[2] == ("child", "parent")
+
+
+def test_percentages_and_free_space_are_those_of_the_first_file_system():
+    wanted = wanted_from_options(options(max_used_space="10%", min_free_space="60%"))
+    (rule,) = cache_rules(wanted, observation([record("a", 150)], filesystems=[filesystem(total=1000, free=500)]))
+    assert rule.keep_bytes == 50
+
+
+def test_nothing_is_asked_where_the_limit_is_kept():
+    wanted = wanted_from_options(options(max_used_space="1000"))
+    assert cache_rules(wanted, observation([record("a", 999)])) == ()
+    assert len(cache_rules(wanted, observation([record("a", 1000)]))) == 1
+
+
+def test_a_limit_that_needs_a_disk_out_of_sight_is_refused():
+    wanted = wanted_from_options(options(min_free_space="10GB"))
+    with pytest.raises(BadOption, match="cannot be measured"):
+        cache_rules(wanted, observation(filesystems=[]))
+    sized = wanted_from_options(options(max_used_space="1"))
+    assert len(cache_rules(sized, observation([record("a")], filesystems=[]))) == 1
+
+
+def test_shared_records_gain_nothing_on_disk():
+    step = plan(wanted_from_options(options(all=True)), observation([record("a", 10), record("b", 20, shared=True)]))[2]
+    assert (sorted(step.ids), step.bytes) == (["a", "b"], 10)
+
+
+def test_planning_again_after_the_plan_finds_nothing():
+    held = observation(
+        records=[record("a"), record("b", parents=("a",)), record("c", shared=True)],
+        images=[image("x"), image("y", ["y:1"])],
+        containers=[container("1", "y")],
+    )
+    wanted = wanted_from_options(options(containers="stopped", images="unused", all=True))
+    after = without(held, plan(wanted, held))
+    assert (after.containers, after.images, after.records) == ((), (), ())
+    assert not any(step.ids for step in plan(wanted, after))

@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._diff import LONGEST_LIST, prune_diff
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts import facts
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._findings import findings
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._kept import kept
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import Planned, wanted_from_options
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune import Done, pretend
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Filesystem
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._report import failures, prune_result
+from ansible_collections.buildfleet.buildcache.tests.unit.holdings import (
+    container,
+    filesystem,
+    image,
+    observation,
+    options,
+    record,
+)
+
+HELD = observation(
+    records=[
+        record("private", 10),
+        record("shared", 20, shared=True),
+        record("busy", 30, in_use=True),
+        record("hidden", 40, type="internal"),
+    ],
+    images=[image("untagged", unique=5), image("run", ["a:1"], unique=6), image("idle", ["b:1"], unique=7)],
+    containers=[container("1", "run", running=True), container("2", "idle")],
+)
+
+
+def test_findings_name_what_holds_space_most_bytes_first():
+    found = [(finding.code, finding.bytes) for finding in findings(HELD)]
+    assert found == [
+        ("internal_records", 40),
+        ("records_in_use", 30),
+        ("shared_records", 20),
+        ("images_of_stopped_containers", 7),
+        ("untagged_images", 5),
+    ]
+
+
+def test_a_clean_host_has_no_findings():
+    assert findings(observation([record("private")], [image("a", ["a:1"])])) == []
+
+
+def test_an_image_that_also_runs_is_not_held_by_its_stopped_container():
+    both = observation(images=[image("a")], containers=[container("1", "a"), container("2", "a", running=True)])
+    assert findings(both) == []
+
+
+def test_few_inodes_are_found_and_a_file_system_without_a_number_of_them_is_not():
+    full = Filesystem("/var/lib/docker", 1, 1000, 500, 500, 1000, 99)
+    endless = Filesystem("/var/lib/docker", 1, 1000, 500, 500, 0, 0)
+    assert [finding.code for finding in findings(observation(filesystems=[full]))] == ["few_inodes"]
+    assert findings(observation(filesystems=[endless])) == []
+
+
+def reasons(held, **given):
+    return {one.reason: (one.count, one.bytes) for one in kept(wanted_from_options(options(**given)), held)}
+
+
+def test_everything_that_stays_has_a_reason():
+    held = observation(HELD.records[1:], HELD.images[1:], HELD.containers)
+    assert reasons(held) == {
+        "shared": (1, 20),
+        "in_use": (1, 30),
+        "internal": (1, 40),
+        "running_containers_image": (1, 6),
+        "stopped_containers_image": (1, 7),
+    }
+    assert reasons(observation([record("a")]), build_cache=False) == {"build_cache_kept": (1, 100)}
+    assert reasons(observation([record("a")]), unused_for="2h") == {"too_young": (1, 100)}
+    assert reasons(observation([record("a")]), types=["source.local"]) == {"not_selected": (1, 100)}
+    assert reasons(observation([record("a")]), max_used_space="1GB") == {"within_limit": (1, 100)}
+    assert reasons(observation(images=[image("a")]), images="keep") == {"images_kept": (1, 100)}
+    assert reasons(observation(images=[image("a", ["a:1"])])) == {"tagged_image": (1, 100)}
+    assert reasons(observation(images=[image("a")]), images_older_than="2d") == {"young_image": (1, 100)}
+    assert reasons(observation(images=[image("a")]), images_filters={"label": "x"}) == {"image_not_selected": (1, 100)}
+
+
+def test_a_parent_stays_for_its_child_and_a_refusal_is_named():
+    chain = observation([record("parent"), record("child", parents=("parent",), in_use=True)])
+    assert reasons(chain) == {"in_use": (1, 100), "has_child": (1, 100)}
+    assert reasons(observation([record("a")])) == {"refused_by_engine": (1, 100)}
+
+
+def test_the_diff_shows_the_largest_first_and_counts_the_rest():
+    held = observation([record(f"r{number:03}", size=number) for number in range(LONGEST_LIST + 5)])
+    diff = prune_diff(held, {"images": (), "build_cache": [one.id for one in held.records]})
+    lines = diff["before"].splitlines()
+    assert lines[0] == "build_cache: 45 to remove, 990B"
+    assert lines[1].split()[:2] == ["r044", "44B"]
+    assert lines[-1] == "  and 5 more, 10B"
+    assert len(lines) == LONGEST_LIST + 2
+    assert diff["after"] == "build_cache: none to remove\n"
+
+
+def test_a_preview_has_changed_without_having_done_anything():
+    wanted = wanted_from_options(options())
+    done, after = pretend(wanted, HELD)
+    result = prune_result(wanted, HELD, done, after, check_mode=True, with_diff=True)
+    assert result["changed"] is True
+    assert [step["planned"]["ids"] for step in result["steps"]] == [[], ["untagged"], ["private"]]
+    assert all(step["removed"] == {"count": 0, "bytes": 0, "ids": []} for step in result["steps"])
+    assert (result["predicted_bytes"], result["reported_bytes"], result["freed_bytes"]) == (15, 0, 0)
+    assert "private" in result["diff"]["before"]
+
+
+def test_bytes_that_the_engine_claims_and_the_disk_does_not_show_are_explained():
+    wanted = wanted_from_options(options(all=True))
+    before = observation([record("a", 100, shared=True)], filesystems=[filesystem(free=500)])
+    after = observation(filesystems=[filesystem(free=510)])
+    done = [Done(Planned("build_cache", ("a",), 0), ("a",), 100)]
+    result = prune_result(wanted, before, done, after, check_mode=False, with_diff=False)
+    assert (result["reported_bytes"], result["freed_bytes"]) == (100, 10)
+    assert [(one["reason"], one["bytes"]) for one in result["kept"]] == [("layers_held_by_images", 90)]
+
+
+def test_a_failed_step_is_reported_beside_those_that_went_well():
+    done = [Done(Planned("images", ("a",), 5), ("a",), 5), Done(Planned("build_cache", ("b",), 5), error="it broke")]
+    result = prune_result(wanted_from_options(options()), HELD, done, HELD, check_mode=False, with_diff=False)
+    assert failures(done) == "build_cache: it broke"
+    assert result["changed"] is True
+    assert "error" not in result["steps"][0]
+    assert result["steps"][1]["error"] == "it broke"
+
+
+def test_facts_add_up():
+    found = facts(HELD, 17.5, {"builder": {"gc": {"enabled": True}}})
+    assert found["images"] == {"count": 3, "untagged": 1, "in_use": 2, "size_bytes": 0, "reclaimable_bytes": 5}
+    (builder,) = found["builders"]
+    assert builder["size_bytes"] == 100
+    assert (builder["shared_bytes"], builder["in_use_bytes"], builder["reclaimable_bytes"]) == (20, 30, 50)
+    assert builder["by_type"]["internal"] == {"count": 1, "bytes": 40}
+    assert "records" not in builder
+    assert found["gc_policy"]["in_file"] == {"enabled": True}
+    assert found["engine"]["started_at"] == 17.5
+    assert found["filesystems"][0]["used_percent"] == 55.6
+
+
+def test_a_configuration_of_another_shape_is_no_policy():
+    assert facts(HELD, None, {"builder": ["gc"]})["gc_policy"]["in_file"] is None
+    assert [one["id"] for one in facts(HELD, None, {}, with_records=True)["builders"][0]["records"]] == [
+        "private",
+        "shared",
+        "busy",
+        "hidden",
+    ]
