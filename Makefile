@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+tools := tests/tools
+# What make installs stands in .venv; a file .ready there is younger than what was asked to be installed.
+venv := .venv/.ready
+
+.PHONY: help
+help: ## Print the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(venv) ## Show the main job on a lab fleet: fill the hosts, preview, clean, explain
+	$(tools)/with_lab.sh tests/demo/run
+
+.PHONY: test
+test: $(venv) ## Run every test that CI runs; PARTS="lint unit ..." for some
+	.venv/bin/python $(tools)/run_tests.py $(PARTS)
+
+.PHONY: lab
+lab: $(venv) ## Boot the lab: HOSTS=n EXTRA=name=/path BUILDKIT_IMAGE=/path DISK=4G
+	$(tools)/lab_up.sh
+
+.PHONY: lab-down
+lab-down: ## Take the lab down, leaving nothing behind but its cache
+	python3 -m tests.lab down
+
+.PHONY: lint
+lint: $(venv) ## Run ruff, shellcheck, ansible-lint and antsibull's linters
+	$(tools)/lint.sh
+
+.PHONY: test-unit
+test-unit: $(venv) ## Run the unit tests on every Python of this machine
+	$(tools)/every_python.sh units
+
+.PHONY: test-sanity
+test-sanity: $(venv) ## Run ansible-test's sanity tests on every Python of this machine
+	$(tools)/every_python.sh sanity
+
+.PHONY: test-integration
+test-integration: $(venv) ## Run the integration targets against scripted engines on this machine
+	$(tools)/ansible_test.sh .venv .venv/ansible-test/integration integration --continue-on-error
+
+.PHONY: test-fleet
+test-fleet: $(venv) ## Run the fleet tests on the lab; KEEP=1 leaves it up after
+	mkdir -p .lab/logs
+	$(tools)/with_lab.sh .venv/bin/python -m pytest tests/fleet -v \
+	  --junitxml=.lab/logs/fleet.xml --log-file=.lab/logs/fleet-debug.log
+
+.PHONY: test-tools
+test-tools: $(venv) ## Run the tests of what the tests stand on: the lab's code and these tools
+	.venv/bin/python -m pytest tests/lab tests/tools --junitxml=.lab/logs/tools.xml
+
+.PHONY: test-galaxy
+test-galaxy: .venv/galaxy/.ready ## Check the collection as Galaxy does when it imports one
+	$(tools)/galaxy.sh
+
+.PHONY: dist
+dist: $(venv) ## Build the artifact into build/, and try it installed
+	$(tools)/dist.sh
+
+.PHONY: bench
+bench: $(venv) .venv/bench/.ready ## Run the benchmarks on the lab; KEEP=1 leaves it up after
+	$(tools)/with_lab.sh .venv/bin/python -m tests.benchmarks
+
+.PHONY: docs
+docs: $(venv) ## Build the documentation into build/docs
+	$(tools)/docs.sh
+
+.PHONY: clean
+clean: ## Remove all that make has made but the lab's cache
+	[ ! -e .lab/state.json ] || python3 -m tests.lab down
+	rm -rf .venv .ruff_cache .pytest_cache build
+
+$(venv): tests/requirements.txt
+	command -v git >/dev/null || $(tools)/packages.sh git
+	$(tools)/setup.sh .venv -r tests/requirements.txt
+	mkdir -p .venv/collections/ansible_collections/buildfleet
+	ln -s ../../../.. .venv/collections/ansible_collections/buildfleet/buildcache
+	touch $@
+
+.venv/galaxy/.ready: $(venv)
+	$(tools)/setup.sh .venv/galaxy 'galaxy-importer>=0.4.30,<0.5'
+	touch $@
+
+.venv/bench/.ready: $(venv)
+	$(tools)/community_docker.sh .venv/bench
+	touch $@
