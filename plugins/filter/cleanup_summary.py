@@ -54,7 +54,7 @@ def cleanup_summary(hostvars):
     held = [one for one in result["kept"] if one["bytes"]]
     shown = ", ".join(f"{one['reason']} {human_size(one['bytes'])}" for one in held[:LONGEST_LIST])
     if len(held) > LONGEST_LIST:
-        shown += f" and {len(held) - LONGEST_LIST} more reasons"
+        shown += f" and {len(held) - LONGEST_LIST} more"
     line += f", still held: {shown or 'nothing'}"
     return f"{line}; FAILED: {result['msg']}" if result.get("failed") else line
 

@@ -14,8 +14,8 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._kept import
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import BUILD_CACHE
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import freed_bytes
 
-NOTABLE_SHARE = 0.05
-"""The share of the reported bytes from which on a shortfall is explained."""
+NOTABLE_SHARE, NOTABLE_BYTES = 0.05, 2**20
+"""The share of the reported bytes, and the bytes, from which on a shortfall is explained: below, it may be noise."""
 
 
 def prune_result(wanted, before, done, after, check_mode, with_diff):
@@ -56,7 +56,8 @@ def _layers_held(before, ids_by_step, check_mode, reported, freed):
         sizes = [record.size for record in before.records if record.shared and record.id in removed]
         return (len(sizes), sum(sizes)) if sizes else None
     held = reported - freed
-    return (len(removed), held) if removed and held > NOTABLE_SHARE * reported else None
+    notable = held > max(NOTABLE_SHARE * reported, NOTABLE_BYTES)
+    return (len(removed), held) if removed and notable else None
 
 
 def failures(done):

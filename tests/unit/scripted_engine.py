@@ -79,7 +79,7 @@ class ScriptedEngine:
         if os.path.exists(path):
             os.unlink(path)
         self._server = Server(path, Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     def __enter__(self):
         self._thread.start()

@@ -36,7 +36,7 @@ def test_the_line_of_a_preview():
 
 def test_long_lists_of_reasons_are_cut():
     kept = [{"reason": f"reason{number}", "count": 1, "bytes": 1024, "remedy": ""} for number in range(5)]
-    assert line(dict(RESULT, kept=kept)).endswith("reason2 1KB and 2 more reasons")
+    assert line(dict(RESULT, kept=kept)).endswith("reason2 1KB and 2 more")
 
 
 def test_the_line_of_a_failure_keeps_what_was_done():

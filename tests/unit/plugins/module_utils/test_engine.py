@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils import _host
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import Deadline, EngineClient
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import (
     BadOption,
@@ -44,6 +45,12 @@ def connection(path, **given):
         "client_key": None,
     }
     return dict(defaults, **given)
+
+
+@pytest.fixture(autouse=True)
+def settle_quickly(monkeypatch):
+    """A scripted engine frees nothing, so there is nothing to wait for."""
+    monkeypatch.setattr(_host, "_SETTLE_POLL", 0.0)
 
 
 @pytest.fixture
@@ -209,14 +216,14 @@ def test_waiting_for_a_busy_engine_ends_at_the_deadline(serve):
 
 
 def test_a_long_prune_is_not_cut_by_the_timeout(serve):
-    engine = serve(dict(quiet_engine(), **{"POST /build/prune": [dict(PRUNED, delay=2)]}))
+    engine = serve(dict(quiet_engine(), **{"POST /build/prune": [dict(PRUNED, delay=1.3)]}))
     assert client_of(engine, timeout=1).prune_build_cache(Rule(), Deadline(30)) == PRUNED["json"]
 
 
 def test_a_long_prune_ends_at_the_deadline(serve):
-    engine = serve(dict(quiet_engine(), **{"POST /build/prune": [dict(PRUNED, delay=4)]}))
+    engine = serve(dict(quiet_engine(), **{"POST /build/prune": [dict(PRUNED, delay=1.5)]}))
     with pytest.raises(DeadlineReached) as reached:
-        client_of(engine, timeout=5).prune_build_cache(Rule(), Deadline(1))
+        client_of(engine, timeout=5).prune_build_cache(Rule(), Deadline(0.5))
     assert reached.value.cut_off
 
 
@@ -287,8 +294,8 @@ def test_an_engine_that_dies_leaves_what_was_done(serve):
 
 def test_what_went_before_the_deadline_is_found_by_looking_again(serve):
     other = dict(RECORD, ID="b")
-    engine = serve(held(([RECORD, other], []), ([other], []), **{"POST /build/prune": [dict(PRUNED, delay=4)]}))
-    done = prune(engine, deadline=1)["build_cache"]
+    engine = serve(held(([RECORD, other], []), ([other], []), **{"POST /build/prune": [dict(PRUNED, delay=1.5)]}))
+    done = prune(engine, deadline=0.5)["build_cache"]
     assert done.ids == ("a",)
     assert "deadline" in done.error
 

@@ -161,13 +161,13 @@ RULES = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(caches(), RULES.filter(lambda rule: rule.keep_bytes), st.sampled_from(ENGINES))
 def test_under_a_cap_the_order_is_that_of_the_plain_loop(records, rule, engine):
     assert removals(records, rule, engine, NOW) == naive(records, rule, engine)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(caches(), RULES, st.sampled_from(ENGINES))
 def test_what_is_needed_stays(records, rule, engine):
     gone = {one.id for one in removals(records, rule, engine, NOW)}
@@ -177,14 +177,14 @@ def test_what_is_needed_stays(records, rule, engine):
     assert all(reason_to_keep(one, rule, NOW) is None for one in records if one.id in gone)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(caches(), RULES.filter(lambda rule: not rule.keep_bytes), st.sampled_from(ENGINES))
 def test_without_a_cap_a_second_prune_finds_nothing(records, rule, engine):
     gone = {one.id for one in removals(records, rule, engine, NOW)}
     assert removals([one for one in records if one.id not in gone], rule, engine, NOW) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(caches(), st.sampled_from(ENGINES), st.integers(1, 200), st.integers(1, 200))
 def test_more_space_never_removes_more(records, engine, cap, more):
     tight = removals(records, Rule(keep_bytes=cap), engine, NOW)

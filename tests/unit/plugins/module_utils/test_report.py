@@ -113,12 +113,13 @@ def test_a_preview_has_changed_without_having_done_anything():
 
 def test_bytes_that_the_engine_claims_and_the_disk_does_not_show_are_explained():
     wanted = wanted_from_options(options(all=True))
+    megabyte = 2**20
     before = observation([record("a", 100, shared=True)], filesystems=[filesystem(free=500)])
-    after = observation(filesystems=[filesystem(free=510)])
-    done = [Done(Planned("build_cache", ("a",), 0), ("a",), 100)]
+    after = observation(filesystems=[filesystem(free=500 + 10 * megabyte)])
+    done = [Done(Planned("build_cache", ("a",), 0), ("a",), 100 * megabyte)]
     result = prune_result(wanted, before, done, after, check_mode=False, with_diff=False)
-    assert (result["reported_bytes"], result["freed_bytes"]) == (100, 10)
-    assert [(one["reason"], one["bytes"]) for one in result["kept"]] == [("layers_held_by_images", 90)]
+    assert (result["reported_bytes"], result["freed_bytes"]) == (100 * megabyte, 10 * megabyte)
+    assert [(one["reason"], one["bytes"]) for one in result["kept"]] == [("layers_held_by_images", 90 * megabyte)]
 
 
 def test_a_failed_step_is_reported_beside_those_that_went_well():

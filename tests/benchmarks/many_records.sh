@@ -1,0 +1,26 @@
+#!/bin/bash
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Fills a host's engine with more than five hundred records, by a build of many small steps. Runs on the host, as root.
+
+set -euo pipefail
+
+export DOCKER_BUILDKIT=1
+context=$(mktemp -d)
+trap 'rm -rf "$context"' EXIT
+echo step > "$context/step"
+{
+    for stage in 1 2 3 4 5; do
+        echo "FROM scratch AS stage$stage"
+        for step in $(seq 100); do
+            echo "COPY step /$stage/$step"
+        done
+    done
+    echo "FROM scratch"
+    for stage in 1 2 3 4 5; do
+        echo "COPY --from=stage$stage / /"
+    done
+} > "$context/Dockerfile"
+docker build --quiet --tag benchmark "$context" > /dev/null

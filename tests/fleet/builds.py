@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Builds on the hosts, with layers of known size. They start from scratch and a static busybox, without network."""
+
+from __future__ import annotations
+
+import fleet
+
+CONTEXT = "/root/fleet"
+"""A directory on each host for the tests' files; its subdirectory context is the builds' context."""
+
+FROM_SCRATCH = "FROM scratch\nCOPY busybox /bin/busybox\n"
+
+
+def prepare():
+    """Make the build context on every host."""
+    fleet.shell(f'mkdir -p {CONTEXT}/context && cp "$(command -v busybox)" {CONTEXT}/context/busybox')
+
+
+def do(command):
+    """Return the Dockerfile line that runs a command of busybox's shell."""
+    return f'RUN ["/bin/busybox", "sh", "-c", "{command}"]\n'
+
+
+def write(path, megabytes):
+    """Return the Dockerfile line that makes a layer of so many MB of noise."""
+    return do(f"/bin/busybox dd if=/dev/urandom of={path} bs=1M count={megabytes} 2>/dev/null")
+
+
+def build(tag, dockerfile, *options):
+    """Return the lines of a script that build an image."""
+    words = " ".join(("docker build --quiet --network none --tag", tag, *options))
+    return f"DOCKER_BUILDKIT=1 {words} -f - {CONTEXT}/context >/dev/null <<'END'\n{dockerfile}END\n"
+
+
+def generations(tag, number, megabytes):
+    """Return a script that builds a tag so often, each time with a new layer of so many MB over a common one."""
+    return "".join(
+        build(tag, f"{FROM_SCRATCH}{write('/base', 4)}{write(f'/generation{each}', megabytes)}")
+        for each in range(number)
+    )
+
+
+def stages(sizes):
+    """Return a Dockerfile with a stage for each {name: MB}, of which the image keeps next to nothing.
+
+    Each stage leaves one private record of that size, and can be built alone as a target of its name.
+    """
+    text = f"FROM scratch AS tools\nCOPY busybox /bin/busybox\n{do('echo > /done')}"
+    for name, megabytes in sizes.items():
+        text += f"FROM tools AS {name}\n{write(f'/{name}', megabytes)}"
+    text += "FROM scratch\n"
+    return text + "".join(f"COPY --from={name} /done /{name}\n" for name in sizes)
+
+
+EMPTY = """
+docker ps --all --quiet | xargs --no-run-if-empty docker rm --force
+docker images --all --quiet | sort --unique | xargs --no-run-if-empty docker rmi --force
+docker builder prune --all --force
+docker ps --all --quiet; docker images --all --quiet
+"""
+"""A script that removes all containers, images and build cache."""

@@ -1,0 +1,34 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The fleet tests run real modules over SSH on the real hosts of the lab, each from an empty engine."""
+
+from __future__ import annotations
+
+import builds
+import engine
+import fleet
+import pytest
+
+
+@pytest.fixture(scope="session")
+def lab():
+    """The lab's hosts, ready for builds: {name: inventory variables}. Without a lab every test fails."""
+    try:
+        hosts = fleet.hosts()
+    except LookupError as problem:
+        pytest.fail(str(problem), pytrace=False)
+    builds.prepare()
+    return hosts
+
+
+@pytest.fixture(autouse=True)
+def empty(lab):
+    """Every host's engine before the test, holding nothing: {host: State}."""
+    fleet.shell(builds.EMPTY)
+    states = engine.look()
+    for host, state in states.items():
+        held = (list(state.records), state.images, state.containers)
+        assert held == ([], [], []), f"{host} could not be emptied: {held}"
+    return states

@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Pruning the build cache while images hold the same layers."""
+
+from __future__ import annotations
+
+import builds
+import engine
+import fleet
+from engine import MB
+
+LITTLE = MB
+LAYER = 16  # MB
+
+RUN_ALL_IMAGES = """
+for image in $(docker images --quiet --no-trunc); do
+    docker run --rm --network none "$image" /bin/busybox ls -l /base
+done
+"""
+
+
+def test_without_all_the_layers_of_tagged_and_untagged_images_stay(lab):
+    fleet.shell(builds.generations("app:latest", 2, LAYER))
+    before = engine.look()
+    for host in fleet.of_store("graphdriver"):
+        # The tools, the base, and the two generations.
+        assert len(before[host].untagged) == 1 and len(before[host].shared) == 4, host
+
+    results = fleet.prune({"images": "keep"})
+
+    for host, state in engine.look().items():
+        # The containerd store marks shared records less reliably; what it marks stays all the same.
+        assert set(state.records) == before[host].shared, host
+        assert {image["Id"] for image in state.images} == {image["Id"] for image in before[host].images}, host
+        removed = set(results[host]["steps"][2]["removed"]["ids"])
+        assert removed == set(before[host].records) - before[host].shared, host
+    fleet.shell(RUN_ALL_IMAGES)
+    assert not any(result["changed"] for result in fleet.prune({"images": "keep"}).values())
+
+
+def test_with_all_the_records_go_and_the_bytes_stay_while_an_image_holds_them(lab, empty):
+    fleet.shell(builds.generations("app:latest", 2, LAYER))
+    before = engine.look()
+
+    results = fleet.prune({"images": "keep", "all": True})
+
+    after = engine.look()
+    for host, gain in engine.gained(before, after).items():
+        result, state = results[host], after[host]
+        assert state.records == {}, host
+        assert set(result["steps"][2]["removed"]["ids"]) == set(before[host].records), host
+        assert empty[host].free - state.free > sum(image["Size"] for image in state.images) / 2, host
+        assert abs(result["freed_bytes"] - gain) < LITTLE, (host, result["freed_bytes"], gain)
+        held = result["reported_bytes"] - gain
+        assert held > LAYER * MB, (host, held)
+        reasons = {one["reason"]: one for one in result["kept"]}
+        assert abs(reasons["layers_held_by_images"]["bytes"] - held) < LITTLE, (host, reasons)
+        assert "images: unused" in reasons["layers_held_by_images"]["remedy"], host
+    for host in fleet.of_store("graphdriver"):
+        # The source of the build context, 2 MB, is all that nobody else holds.
+        assert engine.gained(before, after)[host] < 3 * MB, host
+        assert results[host]["predicted_bytes"] < 3 * MB, host
+    fleet.shell(RUN_ALL_IMAGES)
+
+    fleet.prune({"images": "unused"})
+
+    for host, state in engine.look().items():
+        assert abs(empty[host].free - state.free) < 2 * MB, (host, empty[host].free - state.free)
