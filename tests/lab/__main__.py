@@ -136,7 +136,7 @@ def _lock(lab: Lab):
 def _wanted(options: argparse.Namespace) -> dict[str, str]:
     """The wanted hosts' kinds by name; raises LabError for options that cannot be met."""
     wanted = recipes.spread(options.hosts)
-    for name, _ in map(recipes.parse_extra, options.extra):
+    for name, _path in map(recipes.parse_extra, options.extra):
         wanted[name] = "extra"
     if options.disk and not re.fullmatch(r"[1-9][0-9]*[MG]", options.disk):
         raise LabError(f"--disk {options.disk}: give megabytes or gigabytes, as in 512M or 4G")

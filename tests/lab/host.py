@@ -83,7 +83,7 @@ def engine_info(init_pid: int, timeout: float = 10) -> dict:
 
 def image_store(info: dict) -> str:
     """The image store, `graphdriver` or `containerd`, that an engine's /info tells of."""
-    containerd = any("io.containerd.snapshotter" in value for _, value in info.get("DriverStatus") or [])
+    containerd = any("io.containerd.snapshotter" in value for _key, value in info.get("DriverStatus") or [])
     return "containerd" if containerd else "graphdriver"
 
 
@@ -262,7 +262,7 @@ def _cgroup(lab: Lab, name: str) -> Path:
 
 
 def _remove_cgroup(cgroup: Path) -> None:
-    for directory, _, _ in os.walk(cgroup, topdown=False):
+    for directory, _subdirectories, _files in os.walk(cgroup, topdown=False):
         for attempt in range(50):
             try:
                 os.rmdir(directory)

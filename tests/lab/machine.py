@@ -73,13 +73,13 @@ def os_release(path: str = "/etc/os-release") -> dict[str, str]:
         lines = Path(path).read_text().splitlines()
     except OSError:
         return {}
-    return {key: value.strip("\"'") for key, _, value in (line.partition("=") for line in lines)}
+    return {key: value.strip("\"'") for key, _separator, value in (line.partition("=") for line in lines)}
 
 
 def cgroup2_mount() -> Path | None:
     """Where the cgroup2 hierarchy is mounted, or None."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
+        before, _dash, after = line.partition(" - ")
         if after.split()[0] == "cgroup2":
             return Path(before.split()[4])
     return None
@@ -126,7 +126,7 @@ def deb822_sources(text: str) -> list[tuple[str, list[str], list[str]]]:
     lines = [line.rstrip() for line in text.splitlines() if not line.startswith("#")]
     for stanza in "\n".join(lines).replace("\n ", " ").replace("\n\t", " ").split("\n\n"):
         pairs = (line.partition(":") for line in stanza.splitlines())
-        fields = {key.strip().lower(): value.split() for key, _, value in pairs}
+        fields = {key.strip().lower(): value.split() for key, _separator, value in pairs}
         if "deb" in fields.get("types", []) and fields.get("enabled") != ["no"]:
             for uri in fields.get("uris", []):
                 sources.append((uri, fields.get("suites", []), fields.get("components", [])))

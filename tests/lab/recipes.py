@@ -105,7 +105,7 @@ def spread(hosts: str) -> dict[str, str]:
         return {kinds[k] if turn == 0 else f"{kinds[k]}-{turn + 1}": kinds[k] for turn, k in rounds}
     named = {}
     for name in hosts.split(","):
-        kind, _, number = name.partition("-")
+        kind, _dash, number = name.partition("-")
         if kind not in KINDS or (number or "-" in name) and not re.fullmatch(r"[1-9][0-9]{0,2}", number):
             raise LabError(f"--hosts {hosts}: {name!r} is neither a kind ({', '.join(kinds)}) nor one with a number")
         named[name] = kind
@@ -114,7 +114,7 @@ def spread(hosts: str) -> dict[str, str]:
 
 def parse_extra(text: str) -> tuple[str, str]:
     """Split `name=/path/to/rootfs`; raise LabError where the name is not fit for a host or is a kind's."""
-    name, _, path = text.partition("=")
+    name, _equals, path = text.partition("=")
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", name) or name.partition("-")[0] in KINDS:
         raise LabError(
             f"--extra {text}: give name=/path/to/rootfs, with a name of up to 20 small letters, digits and hyphens"
