@@ -14,6 +14,7 @@ import json
 import re
 import time
 from contextlib import contextmanager
+from urllib.parse import quote
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import (
     BadOption,
@@ -114,10 +115,16 @@ class EngineClient:
         """Remove the containers that do not run. Returns the engine's answer."""
         return self._prune("/containers/prune", {}, deadline)
 
-    def prune_images(self, unused, filters, deadline):
-        """Remove untagged images, or all unused ones. ``filters`` as the API has them. Returns the engine's answer."""
-        filters = dict(filters, dangling=["false" if unused else "true"])
-        return self._prune("/images/prune", {"filters": json.dumps(filters)}, deadline)
+    def prune_untagged_images(self, filters, deadline):
+        """Remove the untagged images that no container was made from. ``filters`` as the API has them.
+
+        Returns the engine's answer.
+        """
+        return self._prune("/images/prune", {"filters": json.dumps(dict(filters, dangling=["true"]))}, deadline)
+
+    def remove_tag(self, tag, deadline):
+        """Remove a tag, and with its last one the image. Returns the engine's list of what was untagged and deleted."""
+        return self._json("DELETE", f"/images/{quote(tag, safe='')}", patience=deadline.remaining())
 
     def prune_build_cache(self, rule, deadline):
         """Remove what the Rule selects. Returns the engine's answer."""

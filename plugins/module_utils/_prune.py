@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError, DeadlineReached
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError, DeadlineReached, EngineError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import filesystems, settled_filesystems
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe, records_of
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import (
@@ -18,11 +18,15 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import
     Planned,
     cache_rules,
     plan,
+    planned_images,
     planned_records,
     without,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import freed_bytes
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import go_duration
+
+_TAKEN = (404, 409)
+"""The engine's refusals for a tag that is gone, or that a container has come to use, since it was seen."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +114,24 @@ def _prune_images(wanted, client, seen, deadline):
         filters["label"] = list(wanted.labels)
     if wanted.labels_not:
         filters["label!"] = list(wanted.labels_not)
-    answer = client.prune_images(wanted.images == "unused", filters, deadline)
-    # The answer names layers and untagged names as well; the images are those that were there before.
-    deleted = {entry.get("Deleted") for entry in answer.get("ImagesDeleted") or []}
-    yield [image.id for image in seen.images if image.id in deleted], answer.get("SpaceReclaimed") or 0
+    planned = planned_images(wanted, seen)
+    if any(image.untagged for image in planned):
+        answer = client.prune_untagged_images(filters, deadline)
+        yield _deleted(answer.get("ImagesDeleted"), seen), answer.get("SpaceReclaimed") or 0
+    # Not by the engine's own prune of unused images: that takes tags off images in use too, all but one of them.
+    for tag in (tag for image in planned for tag in image.tags):
+        try:
+            # The engine does not say how many bytes this is.
+            yield _deleted(client.remove_tag(tag, deadline), seen), 0
+        except EngineError as error:
+            if error.status not in _TAKEN:
+                raise
+
+
+def _deleted(entries, seen):
+    """Return the ids of images among what the engine deleted: it names layers and manifests as well."""
+    deleted = {entry.get("Deleted") for entry in entries or []}
+    return [image.id for image in seen.images if image.id in deleted]
 
 
 def _prune_build_cache(wanted, client, seen, deadline):

@@ -304,3 +304,23 @@ def test_an_engine_that_claims_much_and_removes_nothing_does_not_keep_us(serve):
     engine = serve(held(([RECORD], []), **{"POST /build/prune": [PRUNED]}))
     prune(engine)
     assert len(engine.writes) == 1
+
+
+def test_unused_images_go_by_their_tags_and_one_that_came_into_use_stays(serve):
+    tagged = dict(UNTAGGED, Id="sha256:2", RepoTags=["a/b:1", "c:2"])
+    taken = dict(UNTAGGED, Id="sha256:3", RepoTags=["d:1"])
+    engine = serve(
+        held(
+            ([], [UNTAGGED, tagged, taken]),
+            ([], [taken]),
+            **{
+                "POST /images/prune": [{"json": {"ImagesDeleted": [{"Deleted": "sha256:1"}], "SpaceReclaimed": 5}}],
+                "DELETE /images/a%2Fb%3A1": [{"json": [{"Untagged": "a/b:1"}]}],
+                "DELETE /images/c%3A2": [{"json": [{"Untagged": "c:2"}, {"Deleted": "sha256:2"}]}],
+                "DELETE /images/d%3A1": [{"status": 409, "json": {"message": "it is used by a running container"}}],
+            },
+        )
+    )
+    done = prune(engine, images="unused")["images"]
+    assert (done.ids, done.bytes, done.error) == (("sha256:1", "sha256:2"), 5, None)
+    assert query(engine.writes[0])["filters"] == {"dangling": ["true"]}
