@@ -31,6 +31,9 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._units impor
 
 CONTAINERS, IMAGES, BUILD_CACHE = "containers", "images", "build_cache"
 
+_FIELDS = {CONTAINERS: "containers", IMAGES: "images", BUILD_CACHE: "records"}
+"""Where an Observation has what each step removes."""
+
 _LABEL_FILTERS = ("label", "label!")
 
 # Why a filter of `docker builder prune` that looks usable is not (BuildKit, cache/manager.go, adaptUsageInfo in a
@@ -77,11 +80,6 @@ class Planned:
     step: str
     ids: tuple[str, ...]
     bytes: int
-
-    @classmethod
-    def of(cls, step, objects, gain):
-        """Return the step that removes these objects; ``gain(object)`` is what the file system gets for one."""
-        return cls(step, tuple(one.id for one in objects), sum(gain(one) for one in objects))
 
 
 def wanted_from_options(options):
@@ -271,20 +269,54 @@ def planned_records(rules, records, engine):
 
 
 def plan(wanted, observation):
-    """Return the Planned steps, in order, each reckoned with what the earlier ones have removed."""
-    containers = Planned.of(CONTAINERS, planned_containers(wanted, observation), lambda container: container.size)
-    observation = without(observation, [containers])
-    images = Planned.of(IMAGES, planned_images(wanted, observation), lambda image: image.unique_size)
-    records = planned_records(cache_rules(wanted, observation), observation.records, observation.engine)
-    return containers, images, Planned.of(BUILD_CACHE, records, lambda record: 0 if record.shared else record.size)
+    """Return the Planned steps, in order, and the Observation that they leave.
+
+    Each step is reckoned with what the earlier ones have removed. It names exactly what the engine will remove where
+    the Observation has its Store; without it, records that become private only by the removal of images are missing,
+    and the bytes are those that the engine would claim.
+    """
+    steps = []
+    for step, choose in ((CONTAINERS, planned_containers), (IMAGES, planned_images), (BUILD_CACHE, _planned_cache)):
+        objects = choose(wanted, observation)
+        left = _without(observation, step, {one.id for one in objects})
+        steps.append(Planned(step, tuple(one.id for one in objects), _gain(step, objects, observation, left)))
+        observation = left
+    return tuple(steps), observation
 
 
-def without(observation, steps):
-    """Return the Observation as it is once these Planned steps have been done."""
-    gone = {step.step: frozenset(step.ids) for step in steps}
-    return replace(
-        observation,
-        containers=tuple(one for one in observation.containers if one.id not in gone.get(CONTAINERS, ())),
-        images=tuple(one for one in observation.images if one.id not in gone.get(IMAGES, ())),
-        records=tuple(one for one in observation.records if one.id not in gone.get(BUILD_CACHE, ())),
+def _planned_cache(wanted, observation):
+    return planned_records(cache_rules(wanted, observation), observation.records, observation.engine)
+
+
+def _without(observation, step, gone):
+    """Return the Observation as it is once a step has removed the objects with these ids."""
+    if not gone:
+        return observation
+    kept = tuple(one for one in getattr(observation, _FIELDS[step]) if one.id not in gone)
+    left = replace(observation, **{_FIELDS[step]: kept})
+    if observation.store is None:
+        return left
+    store = observation.store.without(gone)
+    gain = observation.store.bytes - store.bytes
+    # The data is on the first file system.
+    filesystems = tuple(
+        replace(one, free=one.free + (0 if number else gain)) for number, one in enumerate(observation.filesystems)
     )
+    return replace(left, store=store, records=store.shares(left.records), filesystems=filesystems)
+
+
+def _gain(step, objects, before, left):
+    """Return the bytes that the file system gains when a step removes these objects."""
+    claimed = sum(map(_CLAIMED[step], objects))
+    if before.store is None:
+        return claimed
+    # What containers wrote is in no store.
+    return before.store.bytes - left.store.bytes + (claimed if step == CONTAINERS else 0)
+
+
+_CLAIMED = {
+    CONTAINERS: lambda container: container.size,
+    IMAGES: lambda image: image.unique_size,
+    BUILD_CACHE: lambda record: 0 if record.shared else record.size,
+}
+"""The bytes that the engine's own figures let one expect of removing an object."""

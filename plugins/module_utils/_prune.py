@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError, DeadlineReached, EngineError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._boltdb import Unreadable
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import (
+    BuildcacheError,
+    DeadlineReached,
+    EngineError,
+)
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import filesystems, settled_filesystems
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe, records_of
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import (
@@ -20,9 +25,9 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import
     plan,
     planned_images,
     planned_records,
-    without,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import freed_bytes
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._stores import with_store
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import go_duration
 
 _TAKEN = (404, 409)
@@ -44,6 +49,19 @@ class Done:
         return self.planned.step
 
 
+def with_layers(wanted, before):
+    """Return the Observation with its Store where something is to be removed, and "" or why that could not be read."""
+    if not any(step.ids for step in plan(wanted, before)[0]):
+        return before, ""
+    try:
+        return with_store(before), ""
+    except Unreadable as problem:
+        return before, (
+            f"{problem} So the plan may miss records that the removal of images sets free, and its bytes are the "
+            "engine's own. Run the task on the engine's host with become: true to have both exact."
+        )
+
+
 def carry_out(wanted, client, before, deadline):
     """Prune as ``wanted``, step by step, and return the tuple of Done and the Observation afterwards.
 
@@ -51,8 +69,8 @@ def carry_out(wanted, client, before, deadline):
     does not stop the later ones.
     """
     done, seen = [], before
-    for number, (planned, act) in enumerate(zip(plan(wanted, before), _ACTS)):
-        if not plan(wanted, seen)[number].ids:
+    for number, (planned, act) in enumerate(zip(plan(wanted, before)[0], _ACTS)):
+        if not plan(wanted, seen)[0][number].ids:
             done.append(Done(planned))
             continue
         ids, reported, error, cut_off = [], 0, None, False
@@ -73,8 +91,8 @@ def carry_out(wanted, client, before, deadline):
 
 def pretend(wanted, before):
     """Return what carry_out would, by the plan alone, without asking the engine for anything."""
-    steps = plan(wanted, before)
-    return tuple(Done(planned) for planned in steps), without(before, steps)
+    steps, left = plan(wanted, before)
+    return tuple(Done(planned) for planned in steps), replace(left, filesystems=before.filesystems)
 
 
 def _settled(before, done):

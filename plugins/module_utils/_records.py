@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._layers import Store
+
 NEVER_WITHOUT_ALL = ("internal", "frontend")
 """Record types that a prune leaves alone unless `all` is set (BuildKit, cache/manager.go, pruneOnce)."""
 
@@ -93,7 +95,10 @@ class Engine:
 
 @dataclass(frozen=True)
 class Observation:
-    """Everything that decisions are made of, as seen at one moment."""
+    """Everything that decisions are made of, as seen at one moment.
+
+    ``store`` says who holds which layer, where that was read (_stores.with_store).
+    """
 
     engine: Engine
     records: tuple[Record, ...]
@@ -101,6 +106,7 @@ class Observation:
     containers: tuple[Container, ...]
     layers_size: int
     filesystems: tuple[Filesystem, ...]
+    store: Store | None = None
 
     @property
     def used_image_ids(self):

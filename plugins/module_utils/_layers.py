@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who holds which layer, and so what a removal gains. Pure.
+
+An image store is a graph: images and build-cache records hold layers (and blobs), a layer holds its parent. Bytes come
+back when the last of their holders is gone. That is containerd's garbage collection (metadata/gc.go) and the graph
+driver's reference count (moby, layer/layer_store.go) alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Store:
+    """An image store at one moment.
+
+    ``sizes`` are the bytes of each object; ``references`` the objects that each one holds; ``holders`` the objects that
+    each image id, record id or other root holds directly. ``chains`` are the chain ids of the layers that each image id
+    is made of, and ``record_chains`` the chain id of each record that has been exported into an image.
+    """
+
+    sizes: dict
+    references: dict
+    holders: dict
+    chains: dict
+    record_chains: dict
+
+    @property
+    def bytes(self):
+        """The bytes of everything in the store, garbage too."""
+        return sum(self.sizes.values())
+
+    def without(self, gone):
+        """Return the store once the holders with these ids, and all that nobody holds then, are gone."""
+        gone = frozenset(gone)
+        holders = {holder: keys for holder, keys in self.holders.items() if holder not in gone}
+        reached, todo = set(), [key for keys in holders.values() for key in keys]
+        while todo:
+            key = todo.pop()
+            if key not in reached:
+                reached.add(key)
+                todo += self.references.get(key, ())
+        return replace(
+            self,
+            sizes={key: size for key, size in self.sizes.items() if key in reached},
+            holders=holders,
+            chains={image: chains for image, chains in self.chains.items() if image not in gone},
+        )
+
+    def shares(self, records):
+        """Return the records with ``shared`` as this store has it, where it knows their layers."""
+        held = {chain for chains in self.chains.values() for chain in chains}
+        return tuple(
+            replace(record, shared=self.record_chains[record.id] in held) if record.id in self.record_chains else record
+            for record in records
+        )
+
+
+def chain_ids(diff_ids, digest):
+    """Return the chain id of every layer of an image, base first.
+
+    ``digest(text)`` is the hexadecimal SHA-256. Source: OCI image specification, config.md, "Layer ChainID".
+    """
+    chains = []
+    for diff_id in diff_ids:
+        chains.append(f"sha256:{digest(f'{chains[-1]} {diff_id}')}" if chains else diff_id)
+    return chains
