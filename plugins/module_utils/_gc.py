@@ -63,11 +63,24 @@ def keep_bytes(total, free, reserved=0, max_used=0, min_free=0):
     return max(keep, reserved, 0)
 
 
+@dataclass(frozen=True)
+class Removals:
+    """The records that a rule removes, in order, and the ids of those of which not all go.
+
+    BuildKit leaves open which of several records with the same rank goes first. Where a cap ends a removal among such
+    records, ``uncertain`` has the ids of all of them: some are in ``records``, and any of the others may go instead.
+    """
+
+    records: list
+    uncertain: frozenset = frozenset()
+
+
 def removals(records, rule, engine_version, now):
-    """Return the records that the rule removes, in the order in which they go.
+    """Return the Removals of a rule.
 
     ``now`` in nanoseconds since the epoch. Without a cap the order is by layers, children before their parents;
-    within a layer BuildKit has none. With a cap it is BuildKit's own, ties in the order of the ids.
+    within a layer BuildKit has none. With a cap it is BuildKit's own; of several records with one rank the least used
+    comes first, as it does where BuildKit's sort is stable (up to a dozen candidates).
     """
     by_id = {record.id: record for record in records}
     children = dict.fromkeys(by_id, 0)
@@ -76,39 +89,46 @@ def removals(records, rule, engine_version, now):
             if parent in children:
                 children[parent] += 1
     removable = {record.id for record in records if reason_to_keep(record, rule, now) is None}
-    leaves = [record_id for record_id in removable if not children[record_id]]
+    leaves = [by_id[record_id] for record_id in sorted(removable) if not children[record_id]]
 
     def freed_parents(record):
-        """Yield the ids of parents whose last child this record was and that may go themselves."""
+        """Return the parents whose last child this record was and that may go themselves."""
+        freed = []
         for parent in record.parents:
             if parent in children:
                 children[parent] -= 1
                 if not children[parent] and parent in removable:
-                    yield parent
+                    freed.append(by_id[parent])
+        return freed
 
     if not rule.keep_bytes:
-        return _peel(sorted(leaves), by_id, freed_parents)
-    left = total_bytes(records)
-    queue = _Queue(by_id[record_id] for record_id in removable)
-    for record_id in leaves:
-        queue.push(by_id[record_id])
-    start = _rank_start(engine_version)
-    removed = []
-    while left >= rule.keep_bytes and len(queue):
-        record = queue.pop(start)
-        removed.append(record)
-        left -= record.size
-        for parent in freed_parents(record):
-            queue.push(by_id[parent])
-    return removed
+        return Removals(_layer_by_layer(leaves, freed_parents))
+    queue = _Queue((by_id[record_id] for record_id in removable), _rank_start(engine_version))
+    return _least_worth_first(queue, leaves, freed_parents, total_bytes(records), rule.keep_bytes)
 
 
-def _peel(layer, by_id, freed_parents):
+def _layer_by_layer(layer, freed_parents):
     removed = []
     while layer:
-        removed += [by_id[record_id] for record_id in layer]
-        layer = sorted(parent for record_id in layer for parent in freed_parents(by_id[record_id]))
+        removed += layer
+        layer = sorted((parent for record in layer for parent in freed_parents(record)), key=lambda one: one.id)
     return removed
+
+
+def _least_worth_first(queue, leaves, freed_parents, left, keep):
+    removed, ties = [], []
+    for record in leaves:
+        queue.push(record)
+    while left >= keep and queue.size:
+        record, tied = queue.pop()
+        removed.append(record)
+        if tied:
+            ties.append(tied)
+        left -= record.size
+        for parent in freed_parents(record):
+            queue.push(parent)
+    gone = {record.id for record in removed}
+    return Removals(removed, frozenset(name for tied in ties if not tied <= gone for name in tied))
 
 
 def reason_to_keep(record, rule, now):
@@ -147,83 +167,106 @@ def _rank_start(engine_version):
 class _Queue:
     """Candidates in the order of sortDeleteRecords, kept cheap while they come and go.
 
-    BuildKit sorts all candidates anew for every record it removes, by u/U + c/N: u is the rank of a candidate's
-    last use among the U distinct ones, c that of its usage count among the N distinct ones. Within one usage count
-    the least recently used comes first, so only the heads of one heap per usage count compete, and only the
-    ranks of those heads are kept up to date.
+    BuildKit sorts all candidates anew for every record it removes, by u/U + c/N: u is the rank of a candidate's last
+    use among the U distinct ones, c that of its usage count among the N distinct ones. Within one usage count the
+    least recently used comes first, so only the heads of one heap per usage count compete. Their ranks stand in a
+    list, in order of the usage counts, and are shifted when a distinct time comes or goes.
     """
 
-    def __init__(self, records):
+    def __init__(self, records, start):
+        """``records`` are all that may ever be pushed, ``start`` is where ranks begin."""
+        self.size = 0
+        self._start = start
         self._times = {record.id: parse_timestamp(record.last_used_at) or 0 for record in records}
-        self._distinct = sorted(set(self._times.values()) - {0})
-        self._tree = [0] * (len(self._distinct) + 1)
-        self._present = {}
-        self._heaps = {}
-        self._ranks = {}
-        self._size = 0
-
-    def __len__(self):
-        return self._size
+        distinct = sorted(set(self._times.values()) - {0})
+        self._places = {time: place for place, time in enumerate(distinct, 1)}
+        self._present = [0] * (len(distinct) + 1)
+        self._distinct = 0
+        self._tree = [0] * (len(distinct) + 1)
+        self._counts, self._heaps, self._heads, self._ranks, self._uses = [], [], [], [], []
 
     def push(self, record):
         """Add a candidate."""
         time = self._times[record.id]
-        self._count(time, 1)
-        heap = self._heaps.setdefault(record.usage_count, [])
-        heapq.heappush(heap, (time, record.id, record))
-        if heap[0][2] is record:
-            self._ranks[record.usage_count] = self._rank(time)
-        self._size += 1
+        self._note(time, 1)
+        group = bisect_left(self._counts, record.usage_count)
+        if group == len(self._counts) or self._counts[group] != record.usage_count:
+            for column, value in (
+                (self._counts, record.usage_count),
+                (self._heaps, []),
+                (self._heads, 0),
+                (self._ranks, 0),
+            ):
+                column.insert(group, value)
+            self._rank_counts()
+        heapq.heappush(self._heaps[group], (time, record.id, record))
+        self._rank_head(group)
+        self.size += 1
 
-    def pop(self, start):
-        """Remove and return the first candidate; ``start`` is where ranks begin."""
-        newest = start + len(self._present)
-        counts = sorted(self._heaps)
-        offset = start if counts[0] == 0 else start + 1
-        most = offset + len(counts) - 1
-        best = min(
-            # Go divides 0/0 to NaN and sorts as it happens to; any order is as good then.
-            (
-                (start + self._ranks[count]) / (newest or 1) + (offset + index) / (most or 1),
-                self._heaps[count][0][:2],
-                count,
-            )
-            for index, count in enumerate(counts)
-        )
-        count = best[2]
-        time, _id, record = heapq.heappop(self._heaps[count])
-        self._size -= 1
-        self._count(time, -1)
-        if self._heaps[count]:
-            self._ranks[count] = self._rank(self._heaps[count][0][0])
+    def pop(self):
+        """Remove the first candidate; return it and the ids of all that rank the same, or () where it is alone."""
+        times = self._start + self._distinct
+        if times and self._uses:
+            worths = [rank / times + use for rank, use in zip(self._ranks, self._uses)]
+            best = min(worths)
+            group = worths.index(best)
+            tied = _first_ids(self._heaps[group])
+            if worths.count(best) > 1:
+                tied = [name for heap, worth in zip(self._heaps, worths) if worth == best for name in _first_ids(heap)]
         else:
-            del self._heaps[count], self._ranks[count]
+            # Go divides 0 by 0 and sorts by what is no number: any order is as good.
+            group, tied = 0, [name for heap in self._heaps for _time, name, _record in heap]
+        return self._take(group), frozenset(tied) if len(tied) > 1 else ()
+
+    def _take(self, group):
+        time, _id, record = heapq.heappop(self._heaps[group])
+        self.size -= 1
+        self._note(time, -1)
+        if self._heaps[group]:
+            self._rank_head(group)
+        else:
+            for column in (self._counts, self._heaps, self._heads, self._ranks):
+                del column[group]
+            self._rank_counts()
         return record
 
-    def _count(self, time, step):
-        """Note that a candidate with this time came or went, and shift the ranks of the heads behind it."""
+    def _rank_counts(self):
+        """Rank the usage counts anew: each one's share of the highest rank, none where that is 0."""
+        first = self._start + (1 if self._counts and self._counts[0] else 0)
+        highest = first + len(self._counts) - 1
+        self._uses = [(first + group) / highest for group in range(len(self._counts))] if highest > 0 else []
+
+    def _rank_head(self, group):
+        """Rank the last use of the first record of a group: the distinct times up to it (a Fenwick tree)."""
+        self._heads[group] = self._heaps[group][0][0]
+        place, rank = self._places.get(self._heads[group], 0), self._start
+        while place:
+            rank += self._tree[place]
+            place &= place - 1
+        self._ranks[group] = rank
+
+    def _note(self, time, step):
+        """Note that a candidate with this time came (1) or went (-1)."""
         if not time:
             return
-        before = self._present.get(time, 0)
-        self._present[time] = before + step
+        place = self._places[time]
+        before = self._present[place]
+        self._present[place] = before + step
         if before and before + step:
             return
-        if not before + step:
-            del self._present[time]
-        place = bisect_left(self._distinct, time) + 1
+        self._distinct += step
+        self._ranks = [rank + step if head > time else rank for head, rank in zip(self._heads, self._ranks)]
         while place < len(self._tree):
             self._tree[place] += step
             place += place & -place
-        for count, heap in self._heaps.items():
-            if heap and heap[0][0] > time and count in self._ranks:
-                self._ranks[count] += step
 
-    def _rank(self, time):
-        """Return how many distinct times up to this one are present (a Fenwick tree); 0 for never used."""
-        if not time:
-            return 0
-        place, rank = bisect_left(self._distinct, time) + 1, 0
-        while place:
-            rank += self._tree[place]
-            place -= place & -place
-        return rank
+
+def _first_ids(heap):
+    """Return the ids of the entries of a heap that have the first one's time."""
+    time, found, todo = heap[0][0], [heap[0][1]], [1, 2]
+    while todo:
+        place = todo.pop()
+        if place < len(heap) and heap[place][0] == time:
+            found.append(heap[place][1])
+            todo += (2 * place + 1, 2 * place + 2)
+    return found

@@ -260,7 +260,7 @@ def planned_records(rules, records, engine):
     while True:
         before = len(removed)
         for rule in rules:
-            gone = removals(left, rule, engine.version, engine.now)
+            gone = removals(left, rule, engine.version, engine.now).records
             removed += gone
             ids = {record.id for record in gone}
             left = [record for record in left if record.id not in ids]

@@ -23,7 +23,7 @@ ENGINES = ("20.10.24", "26.1.5", "28.1.1", "28.5.2", "29.7.2")
 
 
 def removed(records, engine="28.5.2", **rule):
-    return [one.id for one in removals(records, Rule(**rule), engine, NOW)]
+    return [one.id for one in removals(records, Rule(**rule), engine, NOW).records]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,17 @@ def test_use_count_weighs_as_much_as_last_use():
     assert removed(records, keep_bytes=300) == ["old"]
 
 
+def test_records_of_one_rank_of_which_not_all_go_are_uncertain():
+    twins = [record("a"), record("b"), record("c", used="2026-01-10T11:30:00Z")]
+    assert removals(twins, Rule(keep_bytes=250), "28.5.2", NOW).uncertain == {"a", "b"}
+    assert removals(twins, Rule(keep_bytes=150), "28.5.2", NOW).uncertain == frozenset()
+
+
+def test_where_older_engines_divide_by_zero_every_record_is_uncertain():
+    unused = [record(name, usage_count=0, used=None) for name in "abc"]
+    assert removals(unused, Rule(keep_bytes=250), "26.1.5", NOW).uncertain == {"a", "b", "c"}
+
+
 def naive(records, rule, engine):
     """BuildKit's loop as it stands in cache/manager.go: everything sorted anew for every single removal."""
     start = 1 if tuple(map(int, engine.split(".")[:2])) >= (28, 2) else 0
@@ -122,7 +133,12 @@ def naive(records, rule, engine):
             count = counts.index(one.usage_count) + 1 if one.usage_count else 0
             return (start + time) / (start + len(times) or 1) + (start + count) / (start + len(counts) or 1)
 
-        first = min(candidates, key=lambda one: (key(one), parse_timestamp(one.last_used_at) or 0, one.id))
+        if start + len(times) and start + len(counts):
+            best = min(map(key, candidates))
+            tied = [one for one in candidates if key(one) == best]
+        else:
+            tied = candidates
+        first = min(tied, key=lambda one: (one.usage_count, parse_timestamp(one.last_used_at) or 0, one.id))
         gone.append(first)
         left.remove(first)
         total -= first.size
@@ -164,13 +180,13 @@ RULES = st.builds(
 @settings(max_examples=100, deadline=None)
 @given(caches(), RULES.filter(lambda rule: rule.keep_bytes), st.sampled_from(ENGINES))
 def test_under_a_cap_the_order_is_that_of_the_plain_loop(records, rule, engine):
-    assert removals(records, rule, engine, NOW) == naive(records, rule, engine)
+    assert removals(records, rule, engine, NOW).records == naive(records, rule, engine)
 
 
 @settings(max_examples=100, deadline=None)
 @given(caches(), RULES, st.sampled_from(ENGINES))
 def test_what_is_needed_stays(records, rule, engine):
-    gone = {one.id for one in removals(records, rule, engine, NOW)}
+    gone = {one.id for one in removals(records, rule, engine, NOW).records}
     survivors = [one for one in records if one.id not in gone]
     assert not any(one.in_use for one in records if one.id in gone)
     assert not gone & {parent for one in survivors for parent in one.parents}
@@ -180,13 +196,13 @@ def test_what_is_needed_stays(records, rule, engine):
 @settings(max_examples=100, deadline=None)
 @given(caches(), RULES.filter(lambda rule: not rule.keep_bytes), st.sampled_from(ENGINES))
 def test_without_a_cap_a_second_prune_finds_nothing(records, rule, engine):
-    gone = {one.id for one in removals(records, rule, engine, NOW)}
-    assert removals([one for one in records if one.id not in gone], rule, engine, NOW) == []
+    gone = {one.id for one in removals(records, rule, engine, NOW).records}
+    assert removals([one for one in records if one.id not in gone], rule, engine, NOW).records == []
 
 
 @settings(max_examples=100, deadline=None)
 @given(caches(), st.sampled_from(ENGINES), st.integers(1, 200), st.integers(1, 200))
 def test_more_space_never_removes_more(records, engine, cap, more):
-    tight = removals(records, Rule(keep_bytes=cap), engine, NOW)
-    roomy = removals(records, Rule(keep_bytes=cap + more), engine, NOW)
+    tight = removals(records, Rule(keep_bytes=cap), engine, NOW).records
+    roomy = removals(records, Rule(keep_bytes=cap + more), engine, NOW).records
     assert roomy == tight[: len(roomy)]
