@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._findings import findings
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import filesystem_facts
 
 
 def facts(observation, started_at, config, with_records=False):
@@ -35,20 +36,6 @@ def facts(observation, started_at, config, with_records=False):
     }
 
 
-def filesystem_facts(filesystem):
-    """Return one file system with the figures that df shows."""
-    used = filesystem.total - filesystem.free
-    return {
-        "path": filesystem.path,
-        "total_bytes": filesystem.total,
-        "free_bytes": filesystem.free,
-        "available_bytes": filesystem.available,
-        "used_percent": round(100 * used / (used + filesystem.available or 1), 1),
-        "inodes_total": filesystem.inodes_total,
-        "inodes_available": filesystem.inodes_available,
-    }
-
-
 def _images(observation):
     images, used = observation.images, observation.used_image_ids
     return {
@@ -61,24 +48,31 @@ def _images(observation):
 
 
 def _builder(records, with_records):
-    by_type = {}
+    by_type, shared, in_use, reclaimable = {}, 0, 0, 0
     for record in records:
+        size = record.size
         group = by_type.setdefault(record.type, {"count": 0, "bytes": 0})
         group["count"] += 1
-        group["bytes"] += record.size
+        group["bytes"] += size
+        if record.shared:
+            shared += size
+        if record.in_use:
+            in_use += size
+        elif not record.shared:
+            reclaimable += size
     builder = {
         "name": "default",
         "driver": "docker",
         "status": "running",
         "record_count": len(records),
-        "size_bytes": sum(record.size for record in records),
-        "shared_bytes": sum(record.size for record in records if record.shared),
-        "in_use_bytes": sum(record.size for record in records if record.in_use),
-        "reclaimable_bytes": sum(record.size for record in records if not (record.in_use or record.shared)),
+        "size_bytes": sum(group["bytes"] for group in by_type.values()),
+        "shared_bytes": shared,
+        "in_use_bytes": in_use,
+        "reclaimable_bytes": reclaimable,
         "by_type": by_type,
     }
     if with_records:
-        builder["records"] = [asdict(record) for record in records]
+        builder["records"] = [record._asdict() for record in records]
     return builder
 
 

@@ -53,10 +53,9 @@ class Store:
 
     def shares(self, records):
         """Return the records with ``shared`` as this store has it, where it knows their layers."""
-        held = {chain for chains in self.chains.values() for chain in chains}
+        held, chains = {chain for image in self.chains.values() for chain in image}, self.record_chains
         return tuple(
-            replace(record, shared=self.record_chains[record.id] in held) if record.id in self.record_chains else record
-            for record in records
+            record._replace(shared=chains[record.id] in held) if record.id in chains else record for record in records
         )
 
 

@@ -10,6 +10,7 @@ The shapes are those of the Engine API from 1.40 to 1.55; where versions differ,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._layers import Store
 
@@ -17,9 +18,11 @@ NEVER_WITHOUT_ALL = ("internal", "frontend")
 """Record types that a prune leaves alone unless `all` is set (BuildKit, cache/manager.go, pruneOnce)."""
 
 
-@dataclass(frozen=True)
-class Record:
-    """One build-cache entry. ``size`` in bytes; times as the engine wrote them (see _units.parse_timestamp)."""
+class Record(NamedTuple):
+    """One build-cache entry. ``size`` in bytes; times as the engine wrote them (see _units.parse_timestamp).
+
+    A named tuple, since there can be tens of thousands, and a frozen dataclass takes twice as long to make.
+    """
 
     id: str
     type: str
@@ -120,20 +123,22 @@ def record_from_api(entry):
     Parents stand in ``Parent`` up to API 1.41 and in ``" Parents"``, with a leading space, from 1.42 to at least
     1.55 (a slip in moby's struct tag, api/types/build/cache.go); the right spelling is read as well.
     """
-    parents = entry.get(" Parents") or entry.get("Parents") or ()
-    if not parents and entry.get("Parent"):
-        parents = (entry["Parent"],)
+    get = entry.get
+    parents = get(" Parents") or get("Parents") or ()
+    if not parents and get("Parent"):
+        parents = (get("Parent"),)
+    # By position, which is quicker by a quarter.
     return Record(
-        id=entry["ID"],
-        type=entry.get("Type") or "regular",
-        size=entry.get("Size") or 0,
-        shared=bool(entry.get("Shared")),
-        in_use=bool(entry.get("InUse")),
-        parents=tuple(parents),
-        usage_count=entry.get("UsageCount") or 0,
-        last_used_at=entry.get("LastUsedAt"),
-        created_at=entry.get("CreatedAt"),
-        description=entry.get("Description") or "",
+        entry["ID"],
+        get("Type") or "regular",
+        get("Size") or 0,
+        bool(get("Shared")),
+        bool(get("InUse")),
+        tuple(parents),
+        get("UsageCount") or 0,
+        get("LastUsedAt"),
+        get("CreatedAt"),
+        get("Description") or "",
     )
 
 
@@ -182,3 +187,17 @@ def freed_bytes(before, after):
     earlier = {filesystem.device: filesystem.free for filesystem in before}
     gains = [filesystem.free - earlier[filesystem.device] for filesystem in after if filesystem.device in earlier]
     return sum(gains) if gains else None
+
+
+def filesystem_facts(filesystem):
+    """Return one file system with the figures that df shows."""
+    used = filesystem.total - filesystem.free
+    return {
+        "path": filesystem.path,
+        "total_bytes": filesystem.total,
+        "free_bytes": filesystem.free,
+        "available_bytes": filesystem.available,
+        "used_percent": round(100 * used / (used + filesystem.available or 1), 1),
+        "inodes_total": filesystem.inodes_total,
+        "inodes_available": filesystem.inodes_available,
+    }

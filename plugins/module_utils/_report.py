@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._diff import prune_diff
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts import filesystem_facts
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._kept import kept
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import BUILD_CACHE
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import freed_bytes
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import filesystem_facts, freed_bytes
 
 NOTABLE_SHARE, NOTABLE_BYTES = 0.05, 2**20
 """The share of the reported bytes, and the bytes, from which on a shortfall is explained: below, it may be noise."""
