@@ -23,4 +23,5 @@ echo step > "$context/step"
         echo "COPY --from=stage$stage / /"
     done
 } > "$context/Dockerfile"
-docker build --quiet --tag benchmark "$context" > /dev/null
+# Steps that an earlier run left in the cache would leave out the stages behind them.
+docker build --quiet --no-cache --tag benchmark "$context" > /dev/null
