@@ -13,13 +13,15 @@ import time
 from ..unit.scripted_engine import quiet_engine
 
 
-def script(number):
-    """Return the script of an engine with that many records, whose answers are ready to be sent.
+def script(number, seconds):
+    """Return the script of an engine with that many records, which takes ``seconds`` to list them.
 
-    The texts are made beforehand: what a scripted engine takes to answer is to be next to nothing.
+    The texts are made beforehand: what a scripted engine itself takes to answer is to be next to nothing.
     """
     answers = quiet_engine(records=api_records(number))
-    return {request: [{"text": json.dumps(one["json"])} for one in given] for request, given in answers.items()}
+    ready = {request: [{"text": json.dumps(one["json"])} for one in given] for request, given in answers.items()}
+    ready["GET /system/df"][0]["delay"] = seconds
+    return ready
 
 
 def api_records(number):

@@ -37,7 +37,7 @@ def main():
         removed, order = _timed(lambda records=records, rule=rule: removals(records, rule, "28.5.2", NOW))
         memory = memory or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         rounds.append({"reading": reading, "removal order": order})
-    print(json.dumps({"rounds": rounds, "memory": memory / 1024, "removed": len(removed)}))
+    print(json.dumps({"rounds": rounds, "memory": memory / 1024, "removed": len(removed.records)}))
 
 
 def _timed(work):
