@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import (
+    Removals,
     Rule,
     keep_bytes,
     removals,
@@ -75,11 +76,15 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Planned:
-    """The objects that one step removes, in order: their ids, and the bytes that the file system gains."""
+    """The objects that one step removes, in order: their ids, and the bytes that the file system gains.
+
+    ``uncertain`` are the ids of records of which not all go, and of which BuildKit leaves open which (_gc.Removals).
+    """
 
     step: str
     ids: tuple[str, ...]
     bytes: int
+    uncertain: tuple[str, ...] = ()
 
 
 def wanted_from_options(options):
@@ -252,20 +257,21 @@ def cache_rules(wanted, observation):
 
 
 def planned_records(rules, records, engine):
-    """Return the records that the rules remove, one after the other and again until nothing more goes.
+    """Return the Removals of the rules, one after the other and again until nothing more goes.
 
     A record that loses its last child only under a later rule is found by going round again.
     """
-    removed, left = [], list(records)
+    removed, uncertain, left = [], frozenset(), list(records)
     while True:
         before = len(removed)
         for rule in rules:
-            gone = removals(left, rule, engine.version, engine.now).records
-            removed += gone
-            ids = {record.id for record in gone}
+            gone = removals(left, rule, engine.version, engine.now)
+            removed += gone.records
+            uncertain |= gone.uncertain
+            ids = {record.id for record in gone.records}
             left = [record for record in left if record.id not in ids]
         if len(removed) == before:
-            return tuple(removed)
+            return Removals(removed, uncertain)
 
 
 def plan(wanted, observation):
@@ -277,9 +283,11 @@ def plan(wanted, observation):
     """
     steps = []
     for step, choose in ((CONTAINERS, planned_containers), (IMAGES, planned_images), (BUILD_CACHE, _planned_cache)):
-        objects = choose(wanted, observation)
-        left = _without(observation, step, {one.id for one in objects})
-        steps.append(Planned(step, tuple(one.id for one in objects), _gain(step, objects, observation, left)))
+        chosen = choose(wanted, observation)
+        objects, uncertain = (chosen.records, chosen.uncertain) if step == BUILD_CACHE else (chosen, ())
+        ids = tuple(one.id for one in objects)
+        left = _without(observation, step, set(ids))
+        steps.append(Planned(step, ids, _gain(step, objects, observation, left), tuple(sorted(uncertain))))
         observation = left
     return tuple(steps), observation
 

@@ -72,6 +72,7 @@ def _step(done):
     }
     if done.step == BUILD_CACHE:
         step["builder"] = "default"
+        step["planned"]["uncertain"] = list(done.planned.uncertain)
     if done.error:
         step["error"] = done.error
     return step
