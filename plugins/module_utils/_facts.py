@@ -12,11 +12,8 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._findings im
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import filesystem_facts
 
 
-def facts(observation, started_at, config, with_records=False):
-    """Return the dict described in the RETURN of buildcache_facts.
-
-    ``started_at`` in seconds since the epoch or None, ``config`` the daemon's configuration file as a dict.
-    """
+def facts(observation, daemon, with_records=False):
+    """Return the dict described in the RETURN of buildcache_facts, for an Observation and a Daemon."""
     engine = observation.engine
     return {
         "engine": {
@@ -26,13 +23,13 @@ def facts(observation, started_at, config, with_records=False):
             "storage_driver": engine.storage_driver,
             "root_dir": engine.root_dir,
             "live_restore": engine.live_restore,
-            "started_at": started_at,
+            "started_at": daemon.started_at,
         },
         "filesystems": [filesystem_facts(filesystem) for filesystem in observation.filesystems],
         "images": _images(observation),
         "builders": [_builder(observation.records, with_records)],
-        "gc_policy": {"in_file": _section(config, "builder").get("gc")},
-        "findings": [asdict(finding) for finding in findings(observation)],
+        "gc_policy": {"in_file": daemon.gc_policy or None},
+        "findings": [asdict(finding) for finding in findings(observation, daemon)],
     }
 
 
@@ -74,8 +71,3 @@ def _builder(records, with_records):
     if with_records:
         builder["records"] = [record._asdict() for record in records]
     return builder
-
-
-def _section(config, name):
-    section = config.get(name)
-    return section if isinstance(section, dict) else {}

@@ -4,7 +4,7 @@
 
 """Why space is not coming back: findings about a host, and reasons for what a prune leaves. Pure.
 
-A finding has a stable code, bytes, a message, and a remedy: a task or a command to run. Sizes overlap: a layer that
+A finding has a stable code with a page in docs/findings, bytes, a message, and a remedy: a task or a command to run. Sizes overlap: a layer that
 an untagged image and a shared record both hold counts in both findings, since both must let go of it.
 """
 
@@ -12,11 +12,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import NEVER_WITHOUT_ALL
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import NEVER_WITHOUT_ALL, children_by_id
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import (
+    SECOND,
+    human_duration,
+    parse_timestamp,
+    version_tuple,
+)
 
 FEW_INODES = 0.10
 """The share of inodes below which a file system is reported to run out of them: kubelet's nodefs.inodesFree is 5 %,
 and a cleanup should speak up before it."""
+
+LONG_UNUSED = 7 * 86400 * SECOND
+"""From when on a record counts as old, in nanoseconds: a week holds a release cycle of most teams."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +38,19 @@ class Finding:
     remedy: str
 
 
-def findings(observation):
-    """Return the Findings of a host, most bytes first."""
+def findings(observation, daemon):
+    """Return the Findings of a host, most bytes first. ``daemon`` is its Daemon."""
     found = [
         finding
         for finding in (
             _untagged_images(observation),
             _images_of_stopped_containers(observation),
             *_records(observation.records),
+            _pinned(observation),
+            _gc_disabled(observation, daemon),
+            _rules_without_a_match(daemon),
+            _daemon_older_than_config(daemon),
+            _data_on_two_filesystems(observation),
             *map(_few_inodes, observation.filesystems),
         )
         if finding
@@ -94,6 +108,96 @@ def _records(records):
     ):
         if group:
             yield Finding(code, sum(record.size for record in group), f"{_count(group, 'record')} {what}.", remedy)
+
+
+def _pinned(observation):
+    """Records that no one has used for long, which stay because a younger one builds on them."""
+    children = children_by_id(observation.records)
+    by_id = {record.id: record for record in observation.records}
+    limit = observation.engine.now - LONG_UNUSED
+    group = [
+        record
+        for record in observation.records
+        if record.id in children
+        and not (record.in_use or record.shared)
+        and (parse_timestamp(record.last_used_at) or 0) <= limit
+        and any((parse_timestamp(by_id[child].last_used_at) or 0) > limit for child in children[record.id])
+    ]
+    if not group:
+        return None
+    return Finding(
+        "pinned_records",
+        sum(record.size for record in group),
+        f"{_count(group, 'record')} unused for {human_duration(LONG_UNUSED)} or more, held by younger ones that build "
+        "on them; an age alone does not remove them.",
+        "buildcache_prune: {max_used_space: 20GB} removes what is worth least, children first",
+    )
+
+
+def _gc_disabled(observation, daemon):
+    """Engines before 28.2 collect no garbage unless told to (moby, daemon/config/builder.go)."""
+    enabled = daemon.gc_policy.get("enabled", version_tuple(observation.engine.version) >= (28, 2))
+    if enabled is not False:
+        return None
+    return Finding(
+        "gc_disabled",
+        sum(record.size for record in observation.records if not record.shared),
+        "The engine collects no garbage: its build cache grows until it is pruned.",
+        'Set "builder": {"gc": {"enabled": true}} in daemon.json and restart dockerd.',
+    )
+
+
+def _rules_without_a_match(daemon):
+    """Rules with a filter that engines never match (moby, builder-next; see docs/findings)."""
+    policy = daemon.gc_policy.get("policy")
+    if policy == []:
+        return Finding(
+            "gc_policy_empty",
+            0,
+            "The GC policy in daemon.json has no rules, and so removes nothing.",
+            'Remove "policy" from "builder.gc" to have the default rules, or add rules.',
+        )
+    texts = [text for rule in policy or [] if isinstance(rule, dict) for text in rule.get("filter") or []]
+    futile = [text for text in texts if isinstance(text, str) and _never_matches(text)]
+    if not futile:
+        return None
+    return Finding(
+        "gc_policy_never_matches",
+        0,
+        f"The GC policy in daemon.json has filters that match no record: {', '.join(futile)}.",
+        "Write one rule for each type, and filters by type, unused-for or id only.",
+    )
+
+
+def _never_matches(text):
+    key, _equals, value = text.partition("=")
+    if key in ("shared", "private", "mutable", "immutable"):
+        return bool(value)
+    return key in ("parent", "inuse") or (key == "type" and ("," in value or value.startswith("=")))
+
+
+def _daemon_older_than_config(daemon):
+    if not daemon.started_at or not daemon.config_changed_at or daemon.config_changed_at <= daemon.started_at:
+        return None
+    return Finding(
+        "daemon_older_than_config",
+        0,
+        "daemon.json was written to after dockerd started; a GC policy in it takes effect only with a restart.",
+        "systemctl restart docker",
+    )
+
+
+def _data_on_two_filesystems(observation):
+    if len(observation.filesystems) < 2:
+        return None
+    paths = " and ".join(filesystem.path for filesystem in observation.filesystems)
+    return Finding(
+        "data_on_two_filesystems",
+        0,
+        f"{paths} are on different file systems; the engine's own GC measures free space and percentages on "
+        f"{observation.engine.root_dir} alone.",
+        "buildcache_prune: {min_free_space: 25%} measures where the data is",
+    )
 
 
 def _few_inodes(filesystem):

@@ -10,12 +10,11 @@ Source: BuildKit, cache/manager.go: Prune, pruneOnce, calculateKeepBytes, sortDe
 from __future__ import annotations
 
 import heapq
-import re
 from bisect import bisect_left
 from dataclasses import dataclass
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import NEVER_WITHOUT_ALL
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_timestamp
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_timestamp, version_tuple
 
 # Where the ranks of sortDeleteRecords begin: 0 up to BuildKit 0.21, 1 from 0.22 (cache/manager.go of both).
 # The first row whose engine version is not newer than the engine's holds.
@@ -160,8 +159,7 @@ def _selected(record, rule):
 
 
 def _rank_start(engine_version):
-    numbers = tuple(int(number) for number in re.findall(r"\d+", engine_version)[:2])
-    return next((start for since, start in _RANK_START if numbers >= since), 0)
+    return next(start for since, start in _RANK_START if version_tuple(engine_version) >= since)
 
 
 class _Queue:

@@ -11,7 +11,7 @@ import os
 import re
 import time
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Filesystem
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Daemon, Filesystem
 
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
 CONTAINERD_ROOT = "/var/lib/containerd"
@@ -99,11 +99,17 @@ def process_start(pid_file=PID_FILE):
     return boot + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def daemon_config(path=DAEMON_CONFIG):
-    """Return what the daemon's configuration file says, as a dict; {} where there is none or it cannot be read."""
+def local_daemon(config_file=DAEMON_CONFIG, pid_file=PID_FILE):
+    """Return the Daemon of this host. A configuration file that is missing or cannot be read says nothing."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(config_file, encoding="utf-8") as file:
+            changed_at = os.fstat(file.fileno()).st_mtime
             config = json.load(file)
     except (OSError, ValueError):
-        return {}
-    return config if isinstance(config, dict) else {}
+        changed_at, config = None, {}
+    return Daemon(_section(_section(config, "builder"), "gc"), process_start(pid_file), changed_at)
+
+
+def _section(config, name):
+    section = config.get(name) if isinstance(config, dict) else None
+    return section if isinstance(section, dict) else {}

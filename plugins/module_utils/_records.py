@@ -97,6 +97,16 @@ class Engine:
 
 
 @dataclass(frozen=True)
+class Daemon:
+    """dockerd as the host has it: ``gc_policy`` is ``builder.gc`` of its configuration file, {} where that says
+    nothing; the times, in seconds since the epoch, are None where they cannot be known."""
+
+    gc_policy: dict
+    started_at: float | None = None
+    config_changed_at: float | None = None
+
+
+@dataclass(frozen=True)
 class Observation:
     """Everything that decisions are made of, as seen at one moment.
 

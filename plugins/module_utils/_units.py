@@ -121,6 +121,12 @@ def parse_timestamp(text):
     return epoch * SECOND + int((fraction or "0").ljust(9, "0"))
 
 
+def version_tuple(version):
+    """Return major and minor of an engine version such as "28.5.2+dfsg4", as integers; (0, 0) for none."""
+    numbers = [int(number) for number in re.findall(r"[0-9]+", version)[:2]]
+    return tuple(numbers + [0] * (2 - len(numbers)))
+
+
 def human_size(size):
     """Return ``size`` bytes for people, in the powers of 1024 in which sizes are given: "1.5GB", "312MB", "17B"."""
     sign, size = ("-", -size) if size < 0 else ("", size)

@@ -14,8 +14,9 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments i
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import EngineClient
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts import facts
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import daemon_config, process_start
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import local_daemon
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Daemon
 
 
 def main():
@@ -31,10 +32,8 @@ def main():
         check_builders(module.params["builders"])
         client = EngineClient(module.params)
         observation = observe(client)
-    started_at, config = (process_start(), daemon_config()) if client.is_local else (None, {})
-    module.exit_json(
-        ansible_facts={"buildcache": facts(observation, started_at, config, with_records=module.params["records"])}
-    )
+    daemon = local_daemon() if client.is_local else Daemon(gc_policy={})
+    module.exit_json(ansible_facts={"buildcache": facts(observation, daemon, with_records=module.params["records"])})
 
 
 if __name__ == "__main__":

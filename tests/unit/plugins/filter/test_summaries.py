@@ -7,6 +7,7 @@ from __future__ import annotations
 from ansible_collections.buildfleet.buildcache.plugins.filter.cleanup_summary import cleanup_summary
 from ansible_collections.buildfleet.buildcache.plugins.filter.facts_summary import facts_summary
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts import facts
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Daemon
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import image, observation, record
 
 RESULT = {
@@ -47,7 +48,7 @@ def test_the_line_of_a_failure_keeps_what_was_done():
 
 
 def test_the_lines_of_facts():
-    lines = facts_summary(facts(observation([record("a", 2048)], [image("b")]), None, {}))
+    lines = facts_summary(facts(observation([record("a", 2048)], [image("b")]), Daemon({})))
     assert lines[0] == "engine 28.5.2, graphdriver image store (overlay2)"
     assert "build cache of default: 1 records, 2KB (0B shared with images, 2KB reclaimable)" in lines
     assert lines[-1].startswith("untagged_images, 100B: 1 untagged image held by no container")

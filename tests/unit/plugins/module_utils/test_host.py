@@ -72,10 +72,27 @@ def test_a_process_start_is_read_from_its_pid_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [('{"builder": {}}', {"builder": {}}), ("[]", {}), ("{", {}), (None, {})]
+    ("text", "policy"),
+    [
+        ('{"builder": {"gc": {"enabled": true}}}', {"enabled": True}),
+        ('{"builder": {"gc": []}}', {}),
+        ('{"builder": "gc"}', {}),
+        ("[]", {}),
+        ("{", {}),
+        (None, {}),
+    ],
 )
-def test_a_configuration_that_cannot_be_read_says_nothing(tmp_path, text, expected):
+def test_a_configuration_that_cannot_be_read_says_nothing(tmp_path, text, policy):
     path = tmp_path / "daemon.json"
     if text is not None:
         path.write_text(text)
-    assert _host.daemon_config(str(path)) == expected
+    daemon = _host.local_daemon(str(path), str(tmp_path / "pid"))
+    assert daemon.gc_policy == policy
+    assert daemon.started_at is None
+
+
+def test_the_time_of_the_last_change_is_the_files(tmp_path):
+    path = tmp_path / "daemon.json"
+    path.write_text("{}")
+    os.utime(str(path), (5, 17))
+    assert _host.local_daemon(str(path)).config_changed_at == 17

@@ -4,13 +4,21 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils import _findings
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._diff import LONGEST_LIST, prune_diff
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts import facts
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._findings import findings
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._kept import kept
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import Planned, wanted_from_options
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune import Done, pretend
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Filesystem
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Daemon, Filesystem
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._report import failures, prune_result
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import (
     container,
@@ -34,7 +42,7 @@ HELD = observation(
 
 
 def test_findings_name_what_holds_space_most_bytes_first():
-    found = [(finding.code, finding.bytes) for finding in findings(HELD)]
+    found = [(finding.code, finding.bytes) for finding in findings(HELD, Daemon({}))]
     assert found == [
         ("internal_records", 40),
         ("records_in_use", 30),
@@ -45,19 +53,19 @@ def test_findings_name_what_holds_space_most_bytes_first():
 
 
 def test_a_clean_host_has_no_findings():
-    assert findings(observation([record("private")], [image("a", ["a:1"])])) == []
+    assert findings(observation([record("private")], [image("a", ["a:1"])]), Daemon({})) == []
 
 
 def test_an_image_that_also_runs_is_not_held_by_its_stopped_container():
     both = observation(images=[image("a")], containers=[container("1", "a"), container("2", "a", running=True)])
-    assert findings(both) == []
+    assert findings(both, Daemon({})) == []
 
 
 def test_few_inodes_are_found_and_a_file_system_without_a_number_of_them_is_not():
     full = Filesystem("/var/lib/docker", 1, 1000, 500, 500, 1000, 99)
     endless = Filesystem("/var/lib/docker", 1, 1000, 500, 500, 0, 0)
-    assert [finding.code for finding in findings(observation(filesystems=[full]))] == ["few_inodes"]
-    assert findings(observation(filesystems=[endless])) == []
+    assert [finding.code for finding in findings(observation(filesystems=[full]), Daemon({}))] == ["few_inodes"]
+    assert findings(observation(filesystems=[endless]), Daemon({})) == []
 
 
 def reasons(held, **given):
@@ -132,7 +140,7 @@ def test_a_failed_step_is_reported_beside_those_that_went_well():
 
 
 def test_facts_add_up():
-    found = facts(HELD, 17.5, {"builder": {"gc": {"enabled": True}}})
+    found = facts(HELD, Daemon({"enabled": True}, started_at=17.5))
     assert found["images"] == {"count": 3, "untagged": 1, "in_use": 2, "size_bytes": 0, "reclaimable_bytes": 5}
     (builder,) = found["builders"]
     assert builder["size_bytes"] == 100
@@ -144,11 +152,59 @@ def test_facts_add_up():
     assert found["filesystems"][0]["used_percent"] == 55.6
 
 
-def test_a_configuration_of_another_shape_is_no_policy():
-    assert facts(HELD, None, {"builder": ["gc"]})["gc_policy"]["in_file"] is None
-    assert [one["id"] for one in facts(HELD, None, {}, with_records=True)["builders"][0]["records"]] == [
-        "private",
-        "shared",
-        "busy",
-        "hidden",
-    ]
+def test_records_are_there_where_asked():
+    found = facts(HELD, Daemon({}), with_records=True)
+    assert [one["id"] for one in found["builders"][0]["records"]] == ["private", "shared", "busy", "hidden"]
+    assert found["gc_policy"]["in_file"] is None
+
+
+@pytest.mark.parametrize(
+    ("version", "daemon", "codes"),
+    [
+        ("28.1.1", Daemon({}), ["gc_disabled"]),
+        ("28.1.1", Daemon({"enabled": True}), []),
+        ("28.2.0", Daemon({}), []),
+        ("29.7.2", Daemon({"enabled": False}), ["gc_disabled"]),
+        ("28.5.2", Daemon({"policy": []}), ["gc_policy_empty"]),
+        ("28.5.2", Daemon({"policy": [{"filter": ["type=regular", "unused-for=48h"]}]}), []),
+        ("28.5.2", Daemon({"policy": [{"filter": ["type=regular,type=frontend"]}]}), ["gc_policy_never_matches"]),
+        ("28.5.2", Daemon({"policy": [{"filter": ["type==regular"]}]}), ["gc_policy_never_matches"]),
+        ("28.5.2", Daemon({"policy": [{"filter": ["shared=true"]}]}), ["gc_policy_never_matches"]),
+        ("28.5.2", Daemon({"policy": [{"filter": ["inuse"]}]}), ["gc_policy_never_matches"]),
+        ("28.5.2", Daemon({"policy": "none"}), []),
+        ("28.5.2", Daemon({"policy": [{"filter": {"unused-for": {"48h": True}}}, 7]}), []),
+        ("28.5.2", Daemon({}, started_at=5, config_changed_at=6), ["daemon_older_than_config"]),
+        ("28.5.2", Daemon({}, started_at=6, config_changed_at=5), []),
+    ],
+)
+def test_what_the_daemon_does_not_do_is_found(version, daemon, codes):
+    assert [finding.code for finding in findings(observation(version=version), daemon)] == codes
+
+
+def test_data_on_two_file_systems_is_found():
+    two = [filesystem(), replace(filesystem(), path="/other", device=2)]
+    assert [one.code for one in findings(observation(filesystems=two), Daemon({}))] == ["data_on_two_filesystems"]
+
+
+def test_old_records_below_young_ones_are_found():
+    old, young = "2026-01-01T00:00:00Z", "2026-01-10T00:00:00Z"
+    held = observation(
+        [
+            record("pinned", 10, used=old),
+            record("child", 1, used=young, parents=("pinned",)),
+            record("free", 20, used=old),
+            record("old-parent", 30, used=old),
+            record("old-child", 40, used=old, parents=("old-parent",)),
+        ]
+    )
+    assert [(one.code, one.bytes) for one in findings(held, Daemon({}))] == [("pinned_records", 10)]
+
+
+def test_every_finding_has_a_page():
+    source = inspect.getsource(_findings)
+    codes = set(re.findall(r'Finding\(\s*"(\w+)"', source)) | set(
+        re.findall(r'\(\s*"(\w+_records|records_in_use)",', source)
+    )
+    assert len(codes) == 13
+    pages = {path.stem for path in (Path(__file__).parents[4] / "docs" / "findings").glob("*.md")}
+    assert codes == pages

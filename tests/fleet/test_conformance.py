@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether the preview is what happens: random caches by real builds, random options, what is planned and what goes.
+
+TRIALS=n and SEED=s in the environment choose the number of trials and the seed, which is printed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+import builds
+import engine
+import fleet
+import pytest
+from engine import MB
+
+TRIALS = int(os.environ.get("TRIALS") or 30)
+SEED = int(os.environ.get("SEED") or random.randrange(10**6))
+STEPS = 6  # different build steps, so that builds share some and differ in others
+QUIET = 12  # seconds between two rounds of builds, so that an age parts them
+AGE = "9s"  # between the ages of the two, with room for the preview and the run
+
+
+@pytest.mark.parametrize("trial", range(TRIALS))
+def test_the_preview_names_what_the_run_removes(lab, trial):
+    chance = random.Random(f"{SEED} {trial}")
+    print(f"SEED={SEED}, trial {trial}")
+    if trial % 6 == 0:
+        builds.empty_engines()
+    fleet.shell({host: _fill(random.Random(f"{SEED} {trial} {host}"), host) for host in lab})
+    by_age = chance.random() < 0.2
+    if by_age:
+        time.sleep(QUIET)
+        fleet.shell({host: _fill(random.Random(f"{SEED} {trial} {host} later"), host) for host in lab})
+    busy = not by_age and chance.random() < 0.15
+    if busy:
+        fleet.shell(builds.start("slow:1", f"{builds.FROM_SCRATCH}{builds.do('/bin/busybox sleep 15')}"))
+        time.sleep(2)
+    before = engine.look()
+    options, per_host = _options(chance, before)
+    if by_age:
+        options["unused_for"] = AGE
+    preview, done = fleet.play(
+        [
+            fleet.task("buildcache_prune", options, check=True, per_host=per_host),
+            fleet.task("buildcache_prune", options, per_host=per_host),
+        ]
+    )
+    for host in lab:
+        said = f"{host}, SEED={SEED}, trial {trial}, {options} { ({name: of[host] for name, of in per_host.items()}) }"
+        assert not done[host]["failed"], (said, done[host]["msg"])
+        for planned, removed in zip(preview[host]["steps"], done[host]["steps"], strict=True):
+            _compare(planned["planned"], removed["removed"], f"{said}: {planned['step']}")
+        cache = done[host]["steps"][2]["removed"]
+        sizes = before[host].records
+        assert cache["bytes"] == sum(sizes[name]["Size"] for name in cache["ids"]), said
+        if not busy and not preview[host]["steps"][2]["planned"]["uncertain"]:
+            predicted, freed = preview[host]["predicted_bytes"], done[host]["freed_bytes"]
+            assert abs(predicted - freed) <= 0.05 * max(predicted, freed) + MB, (said, predicted, freed)
+    if busy:
+        _wait_for_builds()
+
+
+def _compare(planned, removed, said):
+    """Assert that a step removed what was planned, whichever of the uncertain records went."""
+    uncertain = set(planned.get("uncertain", ()))
+    certain = set(planned["ids"]) - uncertain
+    assert certain <= set(removed["ids"]), (said, "not removed", certain - set(removed["ids"]))
+    surprises = set(removed["ids"]) - set(planned["ids"]) - uncertain
+    assert not surprises, (said, "not planned", surprises)
+
+
+def _fill(chance, host):
+    """Return a script that makes a few builds in chains and forks, tags, untags, and runs containers."""
+    mounts = fleet.hosts()[host]["lab_kind"] != "docker20"  # whose Dockerfile frontend knows no mounts
+    script = ""
+    for _build in range(chance.randint(2, 4)):
+        dockerfile = builds.FROM_SCRATCH
+        for _step in range(chance.randint(1, 4)):
+            number = chance.randrange(STEPS)
+            line = builds.do(f"/bin/busybox head -c {number * 150000 + 1000} /dev/urandom >/file{number}")
+            if mounts and chance.random() < 0.15:
+                line = line.replace("RUN ", f"RUN --mount=type=cache,target=/cache{number} ", 1)
+            dockerfile += line
+        text = builds.build(f"image{chance.randrange(4)}:1", dockerfile)
+        script += text * chance.choice((1, 1, 2))
+    if chance.random() < 0.3:
+        script += f"docker tag image{chance.randrange(4)}:1 other:{chance.randrange(3)} 2>/dev/null || true\n"
+    if chance.random() < 0.3:
+        script += f"docker rmi image{chance.randrange(4)}:1 >/dev/null 2>&1 || true\n"
+    if chance.random() < 0.3:
+        image, command = f"image{chance.randrange(4)}:1", chance.choice(("true", "sleep 60"))
+        script += f"docker run --detach --network none {image} /bin/busybox {command} >/dev/null 2>&1 || true\n"
+    return script
+
+
+def _options(chance, before):
+    """Return options for all hosts, and those that differ from host to host: {option: {host: value}}."""
+    options = {
+        "images": chance.choice(("keep", "dangling", "dangling", "unused")),
+        "containers": chance.choice(("keep", "keep", "stopped")),
+        "all": chance.random() < 0.4,
+    }
+    if chance.random() < 0.2:
+        options["types"] = chance.choice((["regular"], ["source.local", "regular"], ["exec.cachemount"]))
+    per_host = {}
+    limit = chance.choice((None, None, "max_used_space", "max_used_space", "reserved_space", "min_free_space"))
+    share = chance.random()
+    for host, state in before.items() if limit else ():
+        size = int(state.private_bytes * share) + 1
+        per_host.setdefault(limit, {})[host] = str(state.free + size if limit == "min_free_space" else size)
+    return options, per_host
+
+
+def _wait_for_builds():
+    end = time.monotonic() + 60
+    while not all(answer.strip() == "0" for answer in fleet.shell(builds.ENDED).values()):
+        assert time.monotonic() < end, "The builds did not end well."
+        time.sleep(1)
