@@ -4,8 +4,9 @@
 
 """Why space is not coming back: findings about a host, and reasons for what a prune leaves. Pure.
 
-A finding has a stable code with a page in docs/findings, bytes, a message, and a remedy: a task or a command to run. Sizes overlap: a layer that
-an untagged image and a shared record both hold counts in both findings, since both must let go of it.
+A finding has a stable code with a page in docs/findings, bytes, a message, and a remedy: a task or a command to run.
+Sizes overlap: a layer that an untagged image and a shared record both hold counts in both findings, since both must
+let go of it.
 """
 
 from __future__ import annotations
