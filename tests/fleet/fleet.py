@@ -126,6 +126,7 @@ def ansible(command, *arguments, environment=None):
         stderr=subprocess.STDOUT,
         text=True,
         timeout=TIME_LIMIT,
+        check=False,
     )
     assert "Traceback" not in ended.stdout, ended.stdout
     return ended.returncode, ended.stdout
@@ -141,7 +142,7 @@ def shell(script, on=None, interpreter="bash -eu"):
     def one(host):
         text = script[host] if isinstance(script, dict) else script
         ended = subprocess.run(
-            [*_ssh(host), interpreter], input=text, capture_output=True, text=True, timeout=TIME_LIMIT
+            [*_ssh(host), interpreter], input=text, capture_output=True, text=True, timeout=TIME_LIMIT, check=False
         )
         assert ended.returncode == 0, f"{host}: exit status {ended.returncode} of\n{text}\n{ended.stderr}"
         return ended.stdout

@@ -84,7 +84,7 @@ def test_filters_select_records(filled):
         filled,
         [
             ({}, {"filters": {host: {"id": name} for host, name in leaves.items()}}, lambda host, _: {leaves[host]}),
-            ({"all": True, "filters": {"private": True}}, {}, lambda _, state: set(state.records) - state.shared),
+            ({"all": True, "filters": {"private": True}}, {}, lambda _before, state: set(state.records) - state.shared),
         ],
     )
 
