@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import engine
 import fleet
 
 CONTEXT = "/root/fleet"
@@ -14,9 +15,29 @@ CONTEXT = "/root/fleet"
 FROM_SCRATCH = "FROM scratch\nCOPY busybox /bin/busybox\n"
 
 
+# With the containerd store (28.5.2) a tag's rebuild can fail when containerd collects the old image's layers just as
+# the new one is unpacked; that is none of what is tested here.
+_BUILD = f"""#!/bin/sh
+# build TAG [OPTION...] <DOCKERFILE
+tag=$1
+shift
+cat >{CONTEXT}/Dockerfile
+for _attempt in 1 2 3; do
+    DOCKER_BUILDKIT=1 docker build --quiet --network none --tag "$tag" --file {CONTEXT}/Dockerfile "$@" \
+        {CONTEXT}/context >/dev/null 2>{CONTEXT}/errors && exit
+    grep -q 'parent snapshot .* does not exist' {CONTEXT}/errors || break
+done
+cat {CONTEXT}/errors >&2
+exit 1
+"""
+
+
 def prepare():
-    """Make the build context on every host."""
-    fleet.shell(f'mkdir -p {CONTEXT}/context && cp "$(command -v busybox)" {CONTEXT}/context/busybox')
+    """Make the build context, and the command that builds, on every host."""
+    fleet.shell(
+        f'mkdir -p {CONTEXT}/context && cp "$(command -v busybox)" {CONTEXT}/context/busybox\n'
+        f"cat >{CONTEXT}/build <<'SCRIPT'\n{_BUILD}SCRIPT\nchmod +x {CONTEXT}/build"
+    )
 
 
 def do(command):
@@ -31,8 +52,7 @@ def write(path, megabytes):
 
 def build(tag, dockerfile, *options):
     """Return the lines of a script that build an image."""
-    words = " ".join(("docker build --quiet --network none --tag", tag, *options))
-    return f"DOCKER_BUILDKIT=1 {words} -f - {CONTEXT}/context >/dev/null <<'END'\n{dockerfile}END\n"
+    return f"{CONTEXT}/build {' '.join((tag, *options))} <<'END'\n{dockerfile}END\n"
 
 
 def generations(tag, number, megabytes):
@@ -55,10 +75,30 @@ def stages(sizes):
     return text + "".join(f"COPY --from={name} /done /{name}\n" for name in sizes)
 
 
-EMPTY = """
+def start(tag, dockerfile):
+    """Return a script that starts a build and does not wait for it; see ENDED."""
+    return f"""rm -f {CONTEXT}/ended
+cat >{CONTEXT}/long <<'END'
+{dockerfile}END
+setsid -f sh -c '{CONTEXT}/build {tag} <{CONTEXT}/long; echo $? >{CONTEXT}/ended' >{CONTEXT}/log 2>&1 </dev/null
+"""
+
+
+ENDED = f"cat {CONTEXT}/ended 2>/dev/null || true"
+"""A script that prints the exit status of the build that start() has started, nothing while it runs."""
+
+_EMPTY = """
 docker ps --all --quiet | xargs --no-run-if-empty docker rm --force
 docker images --all --quiet | sort --unique | xargs --no-run-if-empty docker rmi --force
 docker builder prune --all --force
-docker ps --all --quiet; docker images --all --quiet
 """
-"""A script that removes all containers, images and build cache."""
+
+
+def empty_engines():
+    """Remove all containers, images and build cache from every host; return {host: State} of then."""
+    fleet.shell(_EMPTY)
+    states = engine.look()
+    for host, state in states.items():
+        held = (list(state.records), state.images, state.containers)
+        assert held == ([], [], []), f"{host} could not be emptied: {held}"
+    return states

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import builds
-import engine
 import fleet
 import pytest
 
@@ -23,12 +22,7 @@ def lab():
     return hosts
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def empty(lab):
     """Every host's engine before the test, holding nothing: {host: State}."""
-    fleet.shell(builds.EMPTY)
-    states = engine.look()
-    for host, state in states.items():
-        held = (list(state.records), state.images, state.containers)
-        assert held == ([], [], []), f"{host} could not be emptied: {held}"
-    return states
+    return builds.empty_engines()

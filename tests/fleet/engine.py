@@ -80,8 +80,14 @@ class State:
         return {"usage": usage, "images": {one["Id"]: one for one in self.images}, "containers": containers}
 
 
+def parents(record):
+    """Return the ids of a record's parents, in whichever spelling the engine has for them."""
+    one = record.get("Parent")
+    return record.get(" Parents") or record.get("Parents") or ([one] if one else [])
+
+
 def look(on=None):
-    """Return {host: State} once the hosts' disks are still."""
+    """Return {host: State} once garbage is collected and the hosts' disks are still."""
     answers = fleet.shell(_ASK, on, interpreter="python3 -")
     return {host: State(**json.loads(answer)) for host, answer in answers.items()}
 

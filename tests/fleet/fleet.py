@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -25,14 +26,12 @@ COMMANDS = Path(sys.executable).parent
 
 TIME_LIMIT = 180  # seconds, for any one command
 
-# For the connections that shell() shares.
-_SOCKETS = tempfile.TemporaryDirectory(prefix="fleet-")
+_TEMPORARY = tempfile.TemporaryDirectory(prefix="fleet-")
+"""For playbooks, and the sockets of the connections that shell() keeps."""
 
 _OWN_CALLBACK = {
     "ANSIBLE_STDOUT_CALLBACK": "fleet_json",
     "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).with_name("callback_plugins")),
-    # Ad-hoc runs take no stdout callback without it.
-    "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",
 }
 
 
@@ -54,47 +53,58 @@ def of_store(image_store):
     return [name for name, variables in hosts().items() if variables["lab_image_store"] == image_store]
 
 
-def run(module, options=None, *, on=None, check=False, diff=False, per_host=None, variables=None):
-    """Run a module of the collection over SSH, on all hosts or those named in ``on``, and return {host: result}.
+def task(module, options=None, *, check=False, diff=False, per_host=None):
+    """Return the Ansible task that runs a module of the collection; for play().
 
-    ``options`` are the same for all hosts, ``per_host`` differs: {option: {host: value}}. ``variables`` are extra
-    variables of Ansible. Fails where a host cannot be reached or anything shows a traceback.
+    ``options`` are the same for all hosts, ``per_host`` differs: {option: {host: value}}.
     """
     options = dict(options or {})
-    for option in per_host or {}:
-        options[option] = "{{ per_host[%r][inventory_hostname] }}" % option  # noqa: UP031 (braces)
-    command = ["-m", f"buildfleet.buildcache.{module}"]
-    # Ansible does not take an empty dict for options.
-    command += ["-a", json.dumps(options)] if options else []
-    command += ["-e", json.dumps({**(variables or {}), "per_host": per_host or {}})]
-    command += ["--check"] * check + ["--diff"] * diff
-    pattern = ",".join(on or hosts())
-    status, output = ansible("ansible", pattern, "-i", str(INVENTORY), *command, environment=_OWN_CALLBACK)
-    lines = [json.loads(line) for line in output.splitlines() if line.startswith('{"host"')]
-    results = {line["host"]: line["result"] for line in lines}
-    missing = set(on or hosts()) - {line["host"] for line in lines if line["status"] != "unreachable"}
-    assert not missing, f"{module} gave no result on {', '.join(sorted(missing))}:\n{output}"
-    failed = {line["host"] for line in lines if line["status"] == "failed"}
-    for host, result in results.items():
-        result["failed"] = host in failed
-    assert status == (2 if failed else 0), output
+    for option, values in (per_host or {}).items():
+        options[option] = "{{ %s[inventory_hostname] }}" % json.dumps(values)  # noqa: UP031 (braces)
+    return {f"buildfleet.buildcache.{module}": options, "check_mode": check, "diff": diff, "ignore_errors": True}
+
+
+def play(tasks, on=None, variables=None):
+    """Run tasks, one after the other, over SSH on all hosts or those named in ``on``; return a list of {host: result}.
+
+    A task that fails on a host does not keep the next one from running there. ``variables`` are extra variables of
+    Ansible. Fails where a host cannot be reached or anything shows a traceback.
+    """
+    on = list(on or hosts())
+    numbered = [{"name": str(number), **one} for number, one in enumerate(tasks)]
+    book = Path(_TEMPORARY.name, f"{threading.get_ident()}.yml")
+    book.write_text(json.dumps([{"hosts": on, "gather_facts": False, "tasks": numbered}]))
+    command = ["ansible-playbook", "-i", str(INVENTORY), str(book), "-e", json.dumps(variables or {})]
+    _status, output = ansible(*command, environment=_OWN_CALLBACK)
+    results = [{} for _ in tasks]
+    for line in (json.loads(text) for text in output.splitlines() if text.startswith('{"host"')):
+        assert line["status"] != "unreachable", line
+        results[int(line["task"])][line["host"]] = {**line["result"], "failed": line["status"] == "failed"}
+    assert all(set(one) == set(on) for one in results), f"Some results are missing:\n{output}"
     return results
+
+
+def run(module, options=None, *, on=None, variables=None, **how):
+    """Run a module of the collection and return {host: result}; see task() and play()."""
+    return play([task(module, options, **how)], on, variables)[0]
 
 
 def prune(options=None, **how):
-    """Run buildcache_prune on hosts where it must succeed; see run()."""
-    results = run("buildcache_prune", options, **how)
-    for host, result in results.items():
-        assert not result["failed"], f"{host}: {result['msg']}"
-    return results
+    """Run buildcache_prune on hosts where it must succeed and return {host: result}; see run()."""
+    return succeeded(run("buildcache_prune", options, **how))
 
 
 def facts(options=None, **how):
-    """Run buildcache_facts on hosts where it must succeed, and return {host: the facts}; see run()."""
-    results = run("buildcache_facts", options, **how)
+    """Run buildcache_facts on hosts where it must succeed and return {host: the facts}; see run()."""
+    results = succeeded(run("buildcache_facts", options, **how))
+    return {host: result["ansible_facts"]["buildcache"] for host, result in results.items()}
+
+
+def succeeded(results):
+    """Return {host: result} as it is, if no host failed."""
     for host, result in results.items():
         assert not result["failed"], f"{host}: {result['msg']}"
-    return {host: result["ansible_facts"]["buildcache"] for host, result in results.items()}
+    return results
 
 
 def playbook(name, *arguments):
@@ -116,6 +126,7 @@ def ansible(command, *arguments, environment=None):
         stderr=subprocess.STDOUT,
         text=True,
         timeout=TIME_LIMIT,
+        check=False,
     )
     assert "Traceback" not in ended.stdout, ended.stdout
     return ended.returncode, ended.stdout
@@ -131,7 +142,7 @@ def shell(script, on=None, interpreter="bash -eu"):
     def one(host):
         text = script[host] if isinstance(script, dict) else script
         ended = subprocess.run(
-            [*_ssh(host), interpreter], input=text, capture_output=True, text=True, timeout=TIME_LIMIT
+            [*_ssh(host), interpreter], input=text, capture_output=True, text=True, timeout=TIME_LIMIT, check=False
         )
         assert ended.returncode == 0, f"{host}: exit status {ended.returncode} of\n{text}\n{ended.stderr}"
         return ended.stdout
@@ -143,6 +154,6 @@ def shell(script, on=None, interpreter="bash -eu"):
 def _ssh(host):
     known = hosts()[host]
     options = ["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlMaster=auto"]
-    options += ["-o", "ControlPersist=20s", "-o", f"ControlPath={_SOCKETS.name}/%C"]
+    options += ["-o", "ControlPersist=20s", "-o", f"ControlPath={_TEMPORARY.name}/%C"]
     options += ["-i", known["ansible_ssh_private_key_file"], *shlex.split(known["ansible_ssh_common_args"])]
     return ["ssh", *options, f"{known['ansible_user']}@{known['ansible_host']}"]

@@ -21,17 +21,17 @@ done
 """
 
 
-def test_without_all_the_layers_of_tagged_and_untagged_images_stay(lab):
+def test_without_all_the_layers_of_tagged_and_untagged_images_stay(empty):
     fleet.shell(builds.generations("app:latest", 2, LAYER))
     before = engine.look()
-    for host in fleet.of_store("graphdriver"):
-        # The tools, the base, and the two generations.
-        assert len(before[host].untagged) == 1 and len(before[host].shared) == 4, host
+    for host, state in before.items():
+        # The tools, the base, and the generations that have an image.
+        assert len(state.images) == (2 if host in fleet.of_store("graphdriver") else 1), host
+        assert len(state.shared) == 2 + len(state.images), host
 
     results = fleet.prune({"images": "keep"})
 
     for host, state in engine.look().items():
-        # The containerd store marks shared records less reliably; what it marks stays all the same.
         assert set(state.records) == before[host].shared, host
         assert {image["Id"] for image in state.images} == {image["Id"] for image in before[host].images}, host
         removed = set(results[host]["steps"][2]["removed"]["ids"])
@@ -40,7 +40,7 @@ def test_without_all_the_layers_of_tagged_and_untagged_images_stay(lab):
     assert not any(result["changed"] for result in fleet.prune({"images": "keep"}).values())
 
 
-def test_with_all_the_records_go_and_the_bytes_stay_while_an_image_holds_them(lab, empty):
+def test_with_all_the_records_go_and_the_bytes_stay_while_an_image_holds_them(empty):
     fleet.shell(builds.generations("app:latest", 2, LAYER))
     before = engine.look()
 
@@ -53,6 +53,7 @@ def test_with_all_the_records_go_and_the_bytes_stay_while_an_image_holds_them(la
         assert set(result["steps"][2]["removed"]["ids"]) == set(before[host].records), host
         assert empty[host].free - state.free > sum(image["Size"] for image in state.images) / 2, host
         assert abs(result["freed_bytes"] - gain) < LITTLE, (host, result["freed_bytes"], gain)
+        assert abs(result["predicted_bytes"] - gain) < LITTLE, (host, result["predicted_bytes"], gain)
         held = result["reported_bytes"] - gain
         assert held > LAYER * MB, (host, held)
         reasons = {one["reason"]: one for one in result["kept"]}
@@ -61,7 +62,6 @@ def test_with_all_the_records_go_and_the_bytes_stay_while_an_image_holds_them(la
     for host in fleet.of_store("graphdriver"):
         # The source of the build context, 2 MB, is all that nobody else holds.
         assert engine.gained(before, after)[host] < 3 * MB, host
-        assert results[host]["predicted_bytes"] < 3 * MB, host
     fleet.shell(RUN_ALL_IMAGES)
 
     fleet.prune({"images": "unused"})

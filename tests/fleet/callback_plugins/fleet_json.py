@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Stdout callback of the fleet tests: one line of JSON for each host's result, and nothing else."""
+"""Stdout callback of the fleet tests: one line of JSON for each result, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = r"""
 name: fleet_json
 type: stdout
-short_description: One line of JSON for each host
+short_description: One line of JSON for each result
 description:
-  - Prints a dict with C(host), C(status) and C(result) for each result.
+  - Prints a dict with C(host), C(task), C(status) and C(result) for each result.
 """
 
 
@@ -36,5 +36,5 @@ class CallbackModule(CallbackBase):
         self._print("unreachable", result)
 
     def _print(self, status, result):
-        line = {"host": result.host.get_name(), "status": status, "result": result.result}
+        line = {"host": result.host.get_name(), "task": result.task.name, "status": status, "result": result.result}
         self._display.display(json.dumps(line, default=str))

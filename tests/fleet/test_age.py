@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""unused_for: what was used lately stays, and so do its ancestors."""
+
+from __future__ import annotations
+
+import time
+
+import builds
+import engine
+import fleet
+
+AGE = 8  # seconds; from the rebuild to the run that follows must take less
+
+FAMILY = f"{builds.FROM_SCRATCH}{builds.write('/parent', 4)}{builds.write('/child', 4)}"
+OTHER = f"{builds.FROM_SCRATCH}{builds.write('/other', 4)}"
+
+
+def named(state, path):
+    """Return the ids of the records of the step that wrote a path."""
+    return {name for name, record in state.records.items() if f"of={path} " in record["Description"]}
+
+
+def test_a_young_child_keeps_its_ancestors_until_all_go_in_one_run(lab, empty):
+    fleet.shell(builds.build("family", FAMILY) + builds.build("other", OTHER) + "docker rmi family other >/dev/null")
+    before = engine.look()
+    time.sleep(AGE)
+    # All is cached, and used by that.
+    fleet.shell(builds.build("family", FAMILY) + "docker rmi family >/dev/null")
+
+    first, again = fleet.play([fleet.task("buildcache_prune", {"unused_for": f"{AGE}s"})] * 2)
+
+    between = engine.look()
+    for host, state in between.items():
+        removed = set(first[host]["steps"][2]["removed"]["ids"])
+        assert removed == set(before[host].records) - set(state.records), host
+        assert named(before[host], "/other") and named(before[host], "/other") <= removed, host
+        (child,) = named(state, "/child")
+        assert state.records[child]["LastUsedAt"] > before[host].records[child]["LastUsedAt"], host
+        old = {name for name in state.records if state.records[name] == before[host].records[name]}
+        # BuildKit 0.8 uses the whole chain of a cached step, later ones its end only: the parent and the tools are old.
+        assert len(old) == (0 if lab[host]["lab_kind"] == "docker20" else 2), (host, old)
+        assert not old or named(state, "/parent") <= old, host
+        reasons = {one["reason"]: one["count"] for one in first[host]["kept"]}
+        assert reasons.get("has_child", 0) == len(old), (host, reasons)
+        assert reasons["too_young"] == len(state.records) - len(old), (host, reasons)
+        assert not again[host]["changed"], host
+    time.sleep(AGE)
+
+    last, again = fleet.play([fleet.task("buildcache_prune", {"unused_for": f"{AGE}s"})] * 2)
+
+    for host, state in engine.look().items():
+        assert state.records == {}, host
+        assert set(last[host]["steps"][2]["removed"]["ids"]) == set(between[host].records), host
+        assert not again[host]["changed"], host
