@@ -74,10 +74,11 @@ class Removals:
     uncertain: frozenset = frozenset()
 
 
-def removals(records, rule, engine_version, now):
+def removals(records, rule, engine_version, now, total=None):
     """Return the Removals of a rule.
 
-    ``now`` in nanoseconds since the epoch. Without a cap the order is by layers, children before their parents;
+    ``now`` in nanoseconds since the epoch; ``total`` is what counts against a cap, total_bytes(records) unless given.
+    Without a cap the order is by layers, children before their parents;
     within a layer BuildKit has none. With a cap it is BuildKit's own; of several records with one rank the least used
     comes first, as it does where BuildKit's sort is stable (up to a dozen candidates).
     """
@@ -102,8 +103,9 @@ def removals(records, rule, engine_version, now):
 
     if not rule.keep_bytes:
         return Removals(_layer_by_layer(leaves, freed_parents))
+    total = total_bytes(records) if total is None else total
     queue = _Queue((by_id[record_id] for record_id in removable), _rank_start(engine_version))
-    return _least_worth_first(queue, leaves, freed_parents, total_bytes(records), rule.keep_bytes)
+    return _least_worth_first(queue, leaves, freed_parents, total, rule.keep_bytes)
 
 
 def _layer_by_layer(layer, freed_parents):

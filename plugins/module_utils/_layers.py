@@ -19,8 +19,8 @@ class Store:
     """An image store at one moment.
 
     ``sizes`` are the bytes of each object; ``references`` the objects that each one holds; ``holders`` the objects that
-    each image id, record id or other root holds directly. ``chains`` are the chain ids of the layers that each image id
-    is made of, and ``record_chains`` the chain id of each record that has been exported into an image.
+    each image id, record id or other root holds directly. ``chains`` are the chain ids by which
+    each image id makes records shared, and ``record_chains`` the chain id of each record that has been exported.
     """
 
     sizes: dict
@@ -51,12 +51,27 @@ class Store:
             chains={image: chains for image, chains in self.chains.items() if image not in gone},
         )
 
-    def shares(self, records):
-        """Return the records with ``shared`` as this store has it, where it knows their layers."""
+    def own(self, records):
+        """Return the records with ``shared`` where an image that is left has a record's very layers.
+
+        Only cleared, never set: the engine may have missed an image, and its own word is what it acts on.
+        """
         held, chains = {chain for image in self.chains.values() for chain in image}, self.record_chains
         return tuple(
-            record._replace(shared=chains[record.id] in held) if record.id in chains else record for record in records
+            record._replace(shared=False) if record.shared and chains.get(record.id, "") not in held else record
+            for record in records
         )
+
+    def shares(self, records):
+        """Return the records with ``shared`` as the engine reports it: own(), and all their ancestors."""
+        by_id = {record.id: record for record in self.own(records)}
+        shared, todo = set(), [record.id for record in by_id.values() if record.shared]
+        while todo:
+            name = todo.pop()
+            if name not in shared and name in by_id:
+                shared.add(name)
+                todo += by_id[name].parents
+        return tuple(record._replace(shared=record.id in shared) for record in by_id.values())
 
 
 def chain_ids(diff_ids, digest):

@@ -256,20 +256,26 @@ def cache_rules(wanted, observation):
     return tuple(replace(rule, type=name) for name in wanted.types) or (rule,)
 
 
-def planned_records(rules, records, engine):
+def planned_records(rules, observation):
     """Return the Removals of the rules, one after the other and again until nothing more goes.
 
-    A record that loses its last child only under a later rule is found by going round again.
+    A record that loses its last child only under a later rule is found by going round again. Where the Observation
+    has its Store, records whose shared descendants went in between are no longer shared themselves.
     """
-    removed, uncertain, left = [], frozenset(), list(records)
+    engine, store, left = observation.engine, observation.store, observation.records
+    removed, uncertain = [], frozenset()
     while True:
         before = len(removed)
         for rule in rules:
-            gone = removals(left, rule, engine.version, engine.now)
+            # Filters look at a record's own layers, totals at those of its descendants too.
+            selectable = store.own(left) if store and rule.shared is not None else left
+            gone = removals(selectable, rule, engine.version, engine.now, total_bytes(left))
             removed += gone.records
             uncertain |= gone.uncertain
             ids = {record.id for record in gone.records}
-            left = [record for record in left if record.id not in ids]
+            left = tuple(record for record in left if record.id not in ids)
+            if store and ids:
+                left = store.shares(left)
         if len(removed) == before:
             return Removals(removed, uncertain)
 
@@ -293,7 +299,7 @@ def plan(wanted, observation):
 
 
 def _planned_cache(wanted, observation):
-    return planned_records(cache_rules(wanted, observation), observation.records, observation.engine)
+    return planned_records(cache_rules(wanted, observation), observation)
 
 
 def _without(observation, step, gone):

@@ -156,7 +156,7 @@ def _prune_build_cache(wanted, client, seen, deadline):
     """Prune until nothing more goes: a record may lose its last child only when a later rule is asked for."""
     rules, records, tried = cache_rules(wanted, seen), seen.records, None
     while True:
-        expected = planned_records(rules, records, seen.engine).records
+        expected = planned_records(rules, replace(seen, records=records)).records
         if not expected or expected == tried:
             return
         for rule in rules:

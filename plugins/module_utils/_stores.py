@@ -103,7 +103,11 @@ def _containerd_store(engine, observation):
 
 
 def _image_chains(blobs, digest):
-    """Return the chain ids of all of an image's platforms; a part that was never pulled has none."""
+    """Return the chain id of each platform of an image; a part that was never pulled has none.
+
+    Only the whole chain: BuildKit compares no other here (snapshot/imagerefchecker/checker.go), and counts the
+    ancestors of a shared record as shared in turn.
+    """
     try:
         document = _document(blobs, digest.partition(":")[2])
     except FileNotFoundError:
@@ -112,7 +116,7 @@ def _image_chains(blobs, digest):
         return [chain for one in document["manifests"] for chain in _image_chains(blobs, one["digest"])]
     # An image's configuration has a part of the name that a manifest has for the whole of it.
     if "rootfs" in document:
-        return _chains(document)
+        return _chains(document)[-1:]
     return _image_chains(blobs, document["config"]["digest"]) if "config" in document else []
 
 

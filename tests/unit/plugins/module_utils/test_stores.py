@@ -86,6 +86,18 @@ def test_bytes_come_back_when_the_last_holder_lets_go():
     assert gains(images="unused") == [(("i-old", "i-new"), 0), (("r-new", "r-old", "r-p", "r-base"), 135)]
 
 
+def test_a_record_is_shared_as_long_as_a_descendant_is():
+    # As the containerd store has it: images are known by their whole chains alone.
+    store = replace(STORE, chains={"i-old": ["old"], "i-new": ["new"]})
+    assert [one.shared for one in store.own(HELD.records)] == [False, True, True, False]
+    assert [one.shared for one in store.shares(HELD.records)] == [True, True, True, False]
+    left = store.without(["i-old", "i-new"])
+    assert [one.shared for one in left.shares(HELD.records)] == [False, False, False, False]
+    held = replace(HELD, store=store, images=())
+    chosen, _left = plan(wanted_from_options(options(all=True, filters={"shared": True})), held)
+    assert chosen[2].ids == ("r-new", "r-old")
+
+
 def test_a_layer_without_a_record_comes_back_with_its_image():
     pulled = Store({"a": 7, "b": 3}, {"b": ["a"]}, {"i-old": ["b"], "i-new": ["a"]}, {}, {})
     steps, left = plan(wanted_from_options(options()), replace(HELD, store=pulled, records=()))
