@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._findings import findings
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import filesystem_facts
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
 
 
 def facts(observation, daemon, with_records=False):
@@ -24,6 +25,7 @@ def facts(observation, daemon, with_records=False):
             "root_dir": engine.root_dir,
             "live_restore": engine.live_restore,
             "started_at": daemon.started_at,
+            "observed_at": engine.now / SECOND,
         },
         "filesystems": [filesystem_facts(filesystem) for filesystem in observation.filesystems],
         "images": _images(observation),

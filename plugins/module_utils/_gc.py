@@ -13,12 +13,32 @@ import heapq
 from bisect import bisect_left
 from dataclasses import dataclass
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import NEVER_WITHOUT_ALL
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_timestamp, version_tuple
 
-# Where the ranks of sortDeleteRecords begin: 0 up to BuildKit 0.21, 1 from 0.22 (cache/manager.go of both).
-# The first row whose engine version is not newer than the engine's holds.
-_RANK_START = (((28, 2), 1), ((0, 0), 0))
+
+@dataclass(frozen=True)
+class _Version:
+    """What differs from one BuildKit to the next, by the first engine version that has it.
+
+    ``rank_start`` is where the ranks of sortDeleteRecords begin; ``limits`` whether there are three limits instead of
+    one; ``min_free_alone`` whether a minimum of free space that is met, and stands alone, keeps everything.
+    """
+
+    since: tuple
+    rank_start: int
+    limits: bool
+    min_free_alone: bool
+
+
+# Source: BuildKit, cache/manager.go of 0.22, 0.21, 0.17 and 0.16. The first row not newer than the engine holds.
+_VERSIONS = (
+    _Version((28, 2), rank_start=1, limits=True, min_free_alone=True),
+    _Version((28, 1), rank_start=0, limits=True, min_free_alone=True),
+    _Version((27, 4), rank_start=0, limits=True, min_free_alone=False),
+    _Version((0, 0), rank_start=0, limits=False, min_free_alone=False),
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +80,24 @@ def keep_bytes(total, free, reserved=0, max_used=0, min_free=0):
     elif min_free and not keep:
         keep = total + 1
     return max(keep, reserved, 0)
+
+
+def engine_keep_bytes(total, free, engine_version, reserved=0, max_used=0, min_free=0):
+    """Return the cap that an engine's own GC makes of a rule's limits, 0 for none; see keep_bytes.
+
+    Raises BadOption for ``min_free`` on an engine that knows only one limit.
+    """
+    version = _version(engine_version)
+    if not (reserved or max_used or min_free):
+        return 0
+    if not version.limits:
+        if min_free:
+            raise BadOption(f"min_free_space: engine {engine_version} does not know it; 27.4 is the first that does.")
+        return max(reserved, max_used)
+    if min_free and free >= min_free and not max_used:
+        # BuildKit 0.17 to 0.20 take this for no limit at all and remove every match; since then one record goes.
+        return max(total if version.min_free_alone else 0, reserved)
+    return keep_bytes(total, free, reserved, max_used, min_free)
 
 
 @dataclass(frozen=True)
@@ -104,7 +142,7 @@ def removals(records, rule, engine_version, now, total=None):
     if not rule.keep_bytes:
         return Removals(_layer_by_layer(leaves, freed_parents))
     total = total_bytes(records) if total is None else total
-    queue = _Queue((by_id[record_id] for record_id in removable), _rank_start(engine_version))
+    queue = _Queue((by_id[record_id] for record_id in removable), _version(engine_version).rank_start)
     return _least_worth_first(queue, leaves, freed_parents, total, rule.keep_bytes)
 
 
@@ -160,8 +198,8 @@ def _selected(record, rule):
     )
 
 
-def _rank_start(engine_version):
-    return next(start for since, start in _RANK_START if version_tuple(engine_version) >= since)
+def _version(engine_version):
+    return next(row for row in _VERSIONS if version_tuple(engine_version) >= row.since)
 
 
 class _Queue:

@@ -123,7 +123,7 @@ def wanted_from_options(options):
         rule=Rule(
             all=options["all"],
             unused_for=_duration(options, "unused_for"),
-            **_record_filters(options["filters"], options["all"]),
+            **record_filters(options["filters"], options["all"]),
         ),
         reserved_space=_size(options, "reserved_space"),
         max_used_space=_size(options, "max_used_space"),
@@ -158,7 +158,8 @@ def _image_filters(filters):
     return labels
 
 
-def _record_filters(filters, include_all):
+def record_filters(filters, include_all):
+    """Return the parts of a Rule that the option ``filters`` asks for. Raises BadOption."""
     rule = {}
     for key, value in _named_filters("filters", filters):
         if key in _UNUSABLE_FILTERS:

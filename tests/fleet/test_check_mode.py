@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import builds
 import engine
 import fleet
@@ -92,3 +94,27 @@ def test_check_mode_names_the_records_that_the_run_then_removes(filled):
     # That the events above would have shown a prune.
     events = fleet.shell({host: EVENTS.format(since=moment) for host, moment in since.items()})
     assert all("builder prune" in text for text in events.values()), events
+
+
+def test_check_mode_asks_the_engine_questions_only(filled):
+    base = f"{builds.CONTEXT}/proxy"
+    program = Path(__file__).with_name("recording_proxy.py").read_text()
+    fleet.shell(
+        f"cat >{base}.py <<'PROGRAM'\n{program}PROGRAM\nrm -f {base}.sock\n"
+        f"setsid -f python3 {base}.py {base}.sock /run/docker.sock {base}.requests >{base}.log 2>&1 </dev/null\n"
+        f"for _ in $(seq 100); do [ -S {base}.sock ] && exit; sleep 0.1; done; cat {base}.log >&2; exit 1"
+    )
+
+    tasks = [
+        fleet.task("buildcache_prune", {**options, "docker_host": f"unix://{base}.sock"}, check=True, diff=True)
+        for options in OPTIONS
+    ]
+    runs = fleet.play(tasks)
+    asked = fleet.shell(f"cat {base}.requests; pkill --full {base}.sock")
+
+    for results in runs:
+        fleet.succeeded(results)
+    for host, text in asked.items():
+        requests = text.splitlines()
+        assert [one for one in requests if not one.startswith("GET ")] == [], host
+        assert len(requests) == 4 * len(OPTIONS), (host, requests)
