@@ -76,7 +76,7 @@ def play(tasks, on=None, variables=None):
     book.write_text(json.dumps([{"hosts": on, "gather_facts": False, "tasks": numbered}]))
     command = ["ansible-playbook", "-i", str(INVENTORY), str(book), "-e", json.dumps(variables or {})]
     _status, output = ansible(*command, environment=_OWN_CALLBACK)
-    results = [{} for _ in tasks]
+    results = [{} for _task in tasks]
     for line in (json.loads(text) for text in output.splitlines() if text.startswith('{"host"')):
         assert line["status"] != "unreachable", line
         results[int(line["task"])][line["host"]] = {**line["result"], "failed": line["status"] == "failed"}
