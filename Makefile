@@ -48,6 +48,10 @@ test-fleet: $(venv) ## Run the fleet tests on the lab; KEEP=1 leaves it up after
 	$(tools)/with_lab.sh .venv/bin/python -m pytest tests/fleet -v \
 	  --junitxml=.lab/logs/fleet.xml --log-file=.lab/logs/fleet-debug.log
 
+.PHONY: conformance
+conformance: $(venv) ## Hold previews against runs on random caches: TRIALS=n SEED=s
+	$(tools)/with_lab.sh .venv/bin/python -m pytest tests/fleet/test_conformance.py -v
+
 .PHONY: test-tools
 test-tools: $(venv) ## Run the tests of what the tests stand on: the lab's code and these tools
 	.venv/bin/python -m pytest tests/lab tests/tools --junitxml=.lab/logs/tools.xml

@@ -15,6 +15,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._units impor
 
 _REMEDIES = {
     "layers_held_by_images": "The records are gone; their layers stay until the images go too (images: unused).",
+    "disk_gained_less": "Something else wrote to the disk, or a process has deleted files open (lsof +L1).",
     "in_use": "Wait for the running builds to end; restart dockerd if there are none.",
     "internal": "Set all: true.",
     "shared": "Remove the images that hold the layers (images: unused); the records go in the same run.",
@@ -43,11 +44,11 @@ class Kept:
     remedy: str
 
 
-def kept(wanted, observation, layers_held=None):
+def kept(wanted, observation, shortfalls=()):
     """Return the Kept of everything that the observation still holds after a prune, most bytes first.
 
-    ``layers_held`` is a tuple of the number of removed records and the bytes of theirs that the disk did not gain,
-    because images hold the same layers; None where there is nothing of the kind.
+    ``shortfalls`` are the bytes that went by the plan or the engine's word but that the disk did not gain:
+    {reason: (objects, bytes)}.
     """
     groups, rules = {}, cache_rules(wanted, observation)
     children = children_by_id(observation.records)
@@ -59,8 +60,7 @@ def kept(wanted, observation, layers_held=None):
         reason = "refused_by_engine" if image.id in refused else _why_image(image, wanted, observation)
         groups.setdefault(reason, []).append(image.unique_size)
     found = [Kept(reason, len(sizes), sum(sizes), _REMEDIES[reason]) for reason, sizes in groups.items()]
-    if layers_held:
-        found.append(Kept("layers_held_by_images", *layers_held, _REMEDIES["layers_held_by_images"]))
+    found += [Kept(reason, *shortfalls[reason], _REMEDIES[reason]) for reason in shortfalls]
     return sorted(found, key=lambda one: (-one.bytes, one.reason))
 
 

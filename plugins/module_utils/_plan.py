@@ -79,12 +79,14 @@ class Planned:
     """The objects that one step removes, in order: their ids, and the bytes that the file system gains.
 
     ``uncertain`` are the ids of records of which not all go, and of which BuildKit leaves open which (_gc.Removals).
+    ``rules`` are those that the build cache is to be pruned by.
     """
 
     step: str
     ids: tuple[str, ...]
     bytes: int
     uncertain: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
 
 def wanted_from_options(options):
@@ -289,24 +291,28 @@ def plan(wanted, observation):
     and the bytes are those that the engine would claim.
     """
     steps = []
-    for step, choose in ((CONTAINERS, planned_containers), (IMAGES, planned_images), (BUILD_CACHE, _planned_cache)):
-        chosen = choose(wanted, observation)
-        objects, uncertain = (chosen.records, chosen.uncertain) if step == BUILD_CACHE else (chosen, ())
-        ids = tuple(one.id for one in objects)
-        left = _without(observation, step, set(ids))
-        steps.append(Planned(step, ids, _gain(step, objects, observation, left), tuple(sorted(uncertain))))
+    for step, choose in ((CONTAINERS, planned_containers), (IMAGES, planned_images)):
+        objects = choose(wanted, observation)
+        left = _without(observation, step, objects)
+        steps.append(Planned(step, _ids(objects), _gain(step, objects, observation, left)))
         observation = left
-    return tuple(steps), observation
+    rules = cache_rules(wanted, observation)
+    chosen = planned_records(rules, observation)
+    left = _without(observation, BUILD_CACHE, chosen.records)
+    gain = _gain(BUILD_CACHE, chosen.records, observation, left)
+    steps.append(Planned(BUILD_CACHE, _ids(chosen.records), gain, tuple(sorted(chosen.uncertain)), rules))
+    return tuple(steps), left
 
 
-def _planned_cache(wanted, observation):
-    return planned_records(cache_rules(wanted, observation), observation)
+def _ids(objects):
+    return tuple(one.id for one in objects)
 
 
-def _without(observation, step, gone):
-    """Return the Observation as it is once a step has removed the objects with these ids."""
-    if not gone:
+def _without(observation, step, objects):
+    """Return the Observation as it is once a step has removed these objects."""
+    if not objects:
         return observation
+    gone = set(_ids(objects))
     kept = tuple(one for one in getattr(observation, _FIELDS[step]) if one.id not in gone)
     left = replace(observation, **{_FIELDS[step]: kept})
     if observation.store is None:

@@ -21,7 +21,6 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import
     CONTAINERS,
     IMAGES,
     Planned,
-    cache_rules,
     plan,
     planned_images,
     planned_records,
@@ -65,17 +64,19 @@ def with_layers(wanted, before):
 def carry_out(wanted, client, before, deadline):
     """Prune as ``wanted``, step by step, and return the tuple of Done and the Observation afterwards.
 
-    A step that has nothing to remove, in the light of what the earlier ones left, makes no request. A step that fails
-    does not stop the later ones.
+    A step that has nothing to remove makes no request. A step that fails does not stop the later ones. They are
+    planned anew then, from what it left; and always where the plan was made without the Store and so is not exact.
     """
     done, seen = [], before
     for number, (planned, act) in enumerate(zip(plan(wanted, before)[0], _ACTS)):
-        if not plan(wanted, seen)[0][number].ids:
+        exact = before.store and not any(one.error for one in done)
+        step = planned if exact else plan(wanted, seen)[0][number]
+        if not step.ids:
             done.append(Done(planned))
             continue
         ids, reported, error, cut_off = [], 0, None, False
         try:
-            for removed, claimed in act(wanted, client, seen, deadline):
+            for removed, claimed in act(step, wanted, client, seen, deadline):
                 ids += removed
                 reported += claimed
         except DeadlineReached as problem:
@@ -119,12 +120,12 @@ def _gone(step, before, after):
     return [one.id for one in getattr(before, field) if one.id not in left]
 
 
-def _prune_containers(wanted, client, seen, deadline):
+def _prune_containers(step, wanted, client, seen, deadline):
     answer = client.prune_containers(deadline)
     yield answer.get("ContainersDeleted") or [], answer.get("SpaceReclaimed") or 0
 
 
-def _prune_images(wanted, client, seen, deadline):
+def _prune_images(step, wanted, client, seen, deadline):
     filters = {}
     if wanted.images_older_than:
         filters["until"] = [go_duration(wanted.images_older_than)]
@@ -152,14 +153,14 @@ def _deleted(entries, seen):
     return [image.id for image in seen.images if image.id in deleted]
 
 
-def _prune_build_cache(wanted, client, seen, deadline):
+def _prune_build_cache(step, wanted, client, seen, deadline):
     """Prune until nothing more goes: a record may lose its last child only when a later rule is asked for."""
-    rules, records, tried = cache_rules(wanted, seen), seen.records, None
+    records, tried = seen.records, None
     while True:
-        expected = planned_records(rules, replace(seen, records=records)).records
+        expected = planned_records(step.rules, replace(seen, records=records)).records
         if not expected or expected == tried:
             return
-        for rule in rules:
+        for rule in step.rules:
             answer = client.prune_build_cache(rule, deadline)
             yield answer.get("CachesDeleted") or [], answer.get("SpaceReclaimed") or 0
         tried, records = expected, records_of(client.disk_usage())

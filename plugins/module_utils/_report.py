@@ -24,16 +24,13 @@ def prune_result(wanted, before, done, after, check_mode, with_diff):
     """
     ids_by_step = {one.step: one.planned.ids if check_mode else one.ids for one in done}
     freed = freed_bytes(before.filesystems, after.filesystems)
-    reported = sum(one.bytes for one in done)
     result = {
         "changed": any(ids_by_step.values()),
         "steps": [_step(one) for one in done],
         "predicted_bytes": sum(one.planned.bytes for one in done),
-        "reported_bytes": reported,
+        "reported_bytes": sum(one.bytes for one in done),
         "freed_bytes": freed,
-        "kept": [
-            asdict(one) for one in kept(wanted, after, _layers_held(before, ids_by_step, check_mode, reported, freed))
-        ],
+        "kept": [asdict(one) for one in kept(wanted, after, _shortfalls(before, done, freed, check_mode))],
         "filesystems": {
             "before": [filesystem_facts(one) for one in before.filesystems],
             "after": [filesystem_facts(one) for one in after.filesystems],
@@ -44,19 +41,29 @@ def prune_result(wanted, before, done, after, check_mode, with_diff):
     return result
 
 
-def _layers_held(before, ids_by_step, check_mode, reported, freed):
-    """Return the number of removed records and how many of their bytes the disk does not gain; None for next to none.
+def _shortfalls(before, done, freed, check_mode):
+    """Return the bytes that a prune claims or plans and the disk does not gain: {reason: (objects, bytes)}.
 
-    In check mode that is what shared records hold. Afterwards it is what the engine claims beyond what the file
-    system shows: it tells more, since the containerd store does not mark every record whose layers an image holds.
+    In check mode that is what images will still hold of the records' layers. Afterwards it is what the engine claims,
+    and what was planned, beyond what the file system shows.
     """
-    removed = set(ids_by_step[BUILD_CACHE])
+    *_others, cache = done
+    removed = set(cache.planned.ids if check_mode else cache.ids)
     if check_mode or freed is None:
-        sizes = [record.size for record in before.records if record.shared and record.id in removed]
-        return (len(sizes), sum(sizes)) if sizes else None
-    held = reported - freed
-    notable = held > max(NOTABLE_SHARE * reported, NOTABLE_BYTES)
-    return (len(removed), held) if removed and notable else None
+        sizes = sum(record.size for record in before.records if record.id in removed)
+        found = {"layers_held_by_images": (len(removed), sizes - cache.planned.bytes, sizes)}
+    else:
+        claimed, planned = sum(one.bytes for one in done), sum(one.planned.bytes for one in done)
+        count = sum(len(one.ids) for one in done)
+        found = {
+            "layers_held_by_images": (len(removed), claimed - max(freed, planned), claimed),
+            "disk_gained_less": (count, planned - freed, planned),
+        }
+    return {
+        reason: (count, held)
+        for reason, (count, held, of) in found.items()
+        if count and held > max(NOTABLE_SHARE * of, NOTABLE_BYTES)
+    }
 
 
 def failures(done):
