@@ -9,6 +9,12 @@ from __future__ import annotations
 import builds
 import fleet
 import pytest
+import trials
+
+
+def pytest_report_header(config):
+    """Say how to repeat the random trials."""
+    return f"conformance: TRIALS={trials.TRIALS} SEED={trials.SEED}"
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,11 @@
 
 """Whether the preview is what happens: random caches by real builds, random options, what is planned and what goes.
 
-TRIALS=n and SEED=s in the environment choose the number of trials and the seed, which is printed.
+The seed stands at the head of the report; see trials.py.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import time
 
@@ -18,9 +17,8 @@ import engine
 import fleet
 import pytest
 from engine import MB
+from trials import SEED, TRIALS
 
-TRIALS = int(os.environ.get("TRIALS") or 30)
-SEED = int(os.environ.get("SEED") or random.randrange(10**6))
 STEPS = 6  # different build steps, so that builds share some and differ in others
 QUIET = 12  # seconds between two rounds of builds, so that an age parts them
 EDGE = 256 * 1024  # bytes

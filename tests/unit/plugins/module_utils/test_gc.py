@@ -15,8 +15,9 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import (
     removals,
     total_bytes,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import plan, wanted_from_options
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_timestamp
-from ansible_collections.buildfleet.buildcache.tests.unit.holdings import NOW, record
+from ansible_collections.buildfleet.buildcache.tests.unit.holdings import NOW, observation, options, record
 
 HOUR = 3600 * SECOND
 ENGINES = ("20.10.24", "26.1.5", "28.1.1", "28.5.2", "29.7.2")
@@ -206,3 +207,11 @@ def test_more_space_never_removes_more(records, engine, cap, more):
     tight = removals(records, Rule(keep_bytes=cap), engine, NOW).records
     roomy = removals(records, Rule(keep_bytes=cap + more), engine, NOW).records
     assert roomy == tight[: len(roomy)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(caches(), st.booleans(), st.sampled_from([None, ["regular"], ["source.local", "regular"]]), st.integers(1, 300))
+def test_running_a_plan_and_planning_again_finds_nothing(records, include_all, types, limit):
+    wanted = wanted_from_options(options(all=include_all, types=types, max_used_space=str(limit)))
+    _steps, left = plan(wanted, observation(records))
+    assert [step.ids for step in plan(wanted, left)[0]] == [(), (), ()]
