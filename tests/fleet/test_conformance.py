@@ -20,9 +20,9 @@ from engine import MB
 from trials import SEED, TRIALS
 
 STEPS = 6  # different build steps, so that builds share some and differ in others
-QUIET = 12  # seconds between two rounds of builds, so that an age parts them
+QUIET = 20  # seconds between two rounds of builds, so that an age parts them
 EDGE = 256 * 1024  # bytes
-AGE = "9s"  # between the ages of the two, with room for the preview and the run
+AGE = "18s"  # between the ages of the two, with room for the preview and the run
 
 
 @pytest.mark.parametrize("trial", range(TRIALS))
@@ -32,7 +32,7 @@ def test_the_preview_names_what_the_run_removes(lab, trial):
     if trial % 6 == 0:
         builds.empty_engines()
     fleet.shell({host: _fill(random.Random(f"{SEED} {trial} {host}"), host) for host in lab})
-    by_age = chance.random() < 0.2
+    by_age = chance.random() < 0.1
     if by_age:
         time.sleep(QUIET)
         fleet.shell({host: _fill(random.Random(f"{SEED} {trial} {host} later"), host) for host in lab})
@@ -44,6 +44,7 @@ def test_the_preview_names_what_the_run_removes(lab, trial):
     options, per_host = _options(chance, before)
     if by_age:
         options["unused_for"] = AGE
+        per_host.pop("min_free_space", None)  # whose edges take too long to find out
     # A limit on free space is met to the byte, and a log line moves it: hosts on the edge of one record more or less
     # are told by previews with a little more and a little less.
     edges = [
@@ -59,7 +60,8 @@ def test_the_preview_names_what_the_run_removes(lab, trial):
         ]
     )
     for host in lab:
-        said = f"{host}, SEED={SEED}, trial {trial}, {options} { ({name: of[host] for name, of in per_host.items()}) }"
+        chosen = {**options, **{name: of[host] for name, of in per_host.items()}}
+        said = f"{host}, SEED={SEED}, trial {trial}, {chosen}"
         assert not done[host]["failed"], (said, done[host]["msg"])
         if any(_planned_ids(one[host]) != _planned_ids(preview[host]) for one in around):
             print(f"{said}: on the edge, not compared")
