@@ -21,8 +21,8 @@ from trials import SEED, TRIALS
 
 STEPS = 6  # different build steps, so that builds share some and differ in others
 QUIET = 20  # seconds between two rounds of builds, so that an age parts them
+ROOM = 12  # seconds that the preview and the run may take before a record of the second round is of that age
 EDGE = 256 * 1024  # bytes
-AGE = "18s"  # between the ages of the two, with room for the preview and the run
 
 
 @pytest.mark.parametrize("trial", range(TRIALS))
@@ -35,6 +35,7 @@ def test_the_preview_names_what_the_run_removes(lab, trial):
     by_age = chance.random() < 0.1
     if by_age:
         time.sleep(QUIET)
+        second_round = time.monotonic()
         fleet.shell({host: _fill(random.Random(f"{SEED} {trial} {host} later"), host) for host in lab})
     busy = not by_age and chance.random() < 0.15
     if busy:
@@ -43,7 +44,7 @@ def test_the_preview_names_what_the_run_removes(lab, trial):
     before = engine.look()
     options, per_host = _options(chance, before)
     if by_age:
-        options["unused_for"] = AGE
+        options["unused_for"] = f"{time.monotonic() - second_round + ROOM:.0f}s"
         per_host.pop("min_free_space", None)  # whose edges take too long to find out
     # A limit on free space is met to the byte, and a log line moves it: hosts on the edge of one record more or less
     # are told by previews with a little more and a little less.

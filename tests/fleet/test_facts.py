@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import builds
 import engine
@@ -75,6 +76,7 @@ def test_the_figures_are_those_of_the_engine_and_of_df(lab, used, found):
         facts = found[host]
         size, available, percent, inodes, inodes_available, started = figures[host]
         assert abs(facts["engine"].pop("started_at") - started) < 3, host
+        assert 0 <= time.time() - facts["engine"].pop("observed_at") < 300, host
         assert facts["engine"] == {
             "version": state.version["Version"],
             "api_version": state.version["ApiVersion"],
