@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from contextlib import contextmanager
 from urllib.parse import quote
@@ -24,7 +25,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors impo
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import go_duration
 
 NEWEST_API = (1, 55)
-"""The newest API whose answers this collection has been tried with (Engine 29.7)."""
+"""The newest API whose answers this collection knows the shape of (Engine 29.7)."""
 
 OLDEST_API = (1, 40)
 """The API of Engine 19.03, the oldest supported."""
@@ -67,6 +68,8 @@ class EngineClient:
         self._too_slow = requests.exceptions.ReadTimeout
         self._host = connection["docker_host"]
         self._timeout = connection["timeout"]
+        if self._timeout <= 0:
+            raise BadOption(f"timeout: {self._timeout} is no time to wait. Give it in seconds, such as 60.")
         with self._explained():
             self._session = docker.APIClient(
                 base_url=_base_url(connection),
@@ -282,8 +285,6 @@ def _message(answer):
 
 
 def _sdk_missing(problem):
-    import sys
-
     return EngineError(
         f"The docker SDK for Python cannot be imported by {sys.executable} on this host ({problem}). Install it: "
         "on Debian and Ubuntu the package python3-docker, elsewhere docker>=5.0.3 with pip; "

@@ -26,7 +26,7 @@ FEW_INODES = 0.10
 and a cleanup should speak up before it."""
 
 LONG_UNUSED = 7 * 86400 * SECOND
-"""From when on a record counts as old, in nanoseconds: a week holds a release cycle of most teams."""
+"""From when on a record counts as old, in nanoseconds: a week."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,9 @@ def findings(observation, daemon):
 
 def _untagged_images(observation):
     images = [image for image in observation.images if image.untagged and image.id not in observation.used_image_ids]
-    if not images:
-        return None
-    return Finding(
+    return _held(
         "untagged_images",
-        sum(image.unique_size for image in images),
+        [image.unique_size for image in images],
         f"{_count(images, 'untagged image')} held by no container; their layers stay until the images and the "
         "build cache have let go of them.",
         "buildcache_prune: {images: dangling}",
@@ -76,11 +74,9 @@ def _images_of_stopped_containers(observation):
     running = {container.image_id for container in observation.containers if container.running}
     stopped = {container.image_id for container in observation.containers} - running
     images = [image for image in observation.images if image.id in stopped]
-    if not images:
-        return None
-    return Finding(
+    return _held(
         "images_of_stopped_containers",
-        sum(image.unique_size for image in images),
+        [image.unique_size for image in images],
         f"{_count(images, 'image')} held by stopped containers only.",
         "buildcache_prune: {containers: stopped, images: unused}",
     )
@@ -107,8 +103,7 @@ def _records(records):
             "buildcache_prune: {all: true}",
         ),
     ):
-        if group:
-            yield Finding(code, sum(record.size for record in group), f"{_count(group, 'record')} {what}.", remedy)
+        yield _held(code, [record.size for record in group], f"{_count(group, 'record')} {what}.", remedy)
 
 
 def _pinned(observation):
@@ -124,11 +119,9 @@ def _pinned(observation):
         and (parse_timestamp(record.last_used_at) or 0) <= limit
         and any((parse_timestamp(by_id[child].last_used_at) or 0) > limit for child in children[record.id])
     ]
-    if not group:
-        return None
-    return Finding(
+    return _held(
         "pinned_records",
-        sum(record.size for record in group),
+        [record.size for record in group],
         f"{_count(group, 'record')} unused for {human_duration(LONG_UNUSED)} or more, held by younger ones that build "
         "on them; an age alone does not remove them.",
         "buildcache_prune: {max_used_space: 20GB} removes what is worth least, children first",
@@ -137,8 +130,8 @@ def _pinned(observation):
 
 def _gc_disabled(observation, daemon):
     """Engines before 28.2 collect no garbage unless told to (moby, daemon/config/builder.go)."""
-    enabled = daemon.gc_policy.get("enabled", version_tuple(observation.engine.version) >= (28, 2))
-    if enabled is not False:
+    by_default = version_tuple(observation.engine.version) >= (28, 2)
+    if daemon.gc_policy is None or daemon.gc_policy.get("enabled", by_default) is not False:
         return None
     return Finding(
         "gc_disabled",
@@ -150,7 +143,7 @@ def _gc_disabled(observation, daemon):
 
 def _rules_without_a_match(daemon):
     """Rules with a filter that engines never match (moby, builder-next; see docs/findings)."""
-    policy = daemon.gc_policy.get("policy")
+    policy = (daemon.gc_policy or {}).get("policy")
     if policy == []:
         return Finding(
             "gc_policy_empty",
@@ -211,6 +204,11 @@ def _few_inodes(filesystem):
         "full with bytes to spare.",
         "buildcache_prune: {images: unused, all: true} removes most files; a file system made with more inodes lasts",
     )
+
+
+def _held(code, sizes, message, remedy):
+    """Return the Finding about objects of these sizes, None where there are none."""
+    return Finding(code, sum(sizes), message, remedy) if sizes else None
 
 
 def _count(things, noun):

@@ -116,9 +116,9 @@ def removals(records, rule, engine_version, now, total=None):
     """Return the Removals of a rule.
 
     ``now`` in nanoseconds since the epoch; ``total`` is what counts against a cap, total_bytes(records) unless given.
-    Without a cap the order is by layers, children before their parents;
-    within a layer BuildKit has none. With a cap it is BuildKit's own; of several records with one rank the least used
-    comes first, as it does where BuildKit's sort is stable (up to a dozen candidates).
+    Without a cap the order is by layers, children before their parents; within a layer BuildKit has none. With a cap
+    it is BuildKit's own; of several records with one rank the least used comes first, as it does where BuildKit's
+    sort is stable (up to a dozen candidates).
     """
     by_id = {record.id: record for record in records}
     children = dict.fromkeys(by_id, 0)

@@ -100,14 +100,18 @@ def process_start(pid_file=PID_FILE):
 
 
 def local_daemon(config_file=DAEMON_CONFIG, pid_file=PID_FILE):
-    """Return the Daemon of this host. A configuration file that is missing or cannot be read says nothing."""
+    """Return the Daemon of this host. A configuration file that is missing says nothing; of one that cannot be read
+    it is unknown what it says."""
+    started_at = process_start(pid_file)
     try:
         with open(config_file, encoding="utf-8") as file:
             changed_at = os.fstat(file.fileno()).st_mtime
             config = json.load(file)
+    except FileNotFoundError:
+        return Daemon({}, started_at)
     except (OSError, ValueError):
-        changed_at, config = None, {}
-    return Daemon(_section(_section(config, "builder"), "gc"), process_start(pid_file), changed_at)
+        return Daemon(None, started_at)
+    return Daemon(_section(_section(config, "builder"), "gc"), started_at, changed_at)
 
 
 def _section(config, name):

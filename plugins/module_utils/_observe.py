@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import EngineError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import containerd_root, filesystems
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import (
     Engine,
@@ -22,18 +23,23 @@ _CONTAINERD_STORE = ["driver-type", "io.containerd.snapshotter.v1"]
 def observe(client, container_sizes=False):
     """Return the Observation of a host: three requests besides /version.
 
-    ``container_sizes`` asks for the bytes of containers' own layers, which the engine has to walk.
+    ``container_sizes`` asks for the bytes of containers' own layers, which the engine has to walk. Raises EngineError.
     """
-    engine = _engine(client)
-    usage = client.disk_usage()
-    return Observation(
-        engine=engine,
-        records=records_of(usage),
-        images=tuple(image_from_api(entry) for entry in usage["Images"]),
-        containers=tuple(container_from_api(entry) for entry in client.containers(sizes=container_sizes)),
-        layers_size=usage["LayersSize"],
-        filesystems=filesystems(engine.data_dirs),
-    )
+    try:
+        engine = _engine(client)
+        usage = client.disk_usage()
+        return Observation(
+            engine=engine,
+            records=records_of(usage),
+            images=tuple(image_from_api(entry) for entry in usage["Images"]),
+            containers=tuple(container_from_api(entry) for entry in client.containers(sizes=container_sizes)),
+            layers_size=usage["LayersSize"],
+            filesystems=filesystems(engine.data_dirs),
+        )
+    except (AttributeError, KeyError, TypeError) as problem:
+        raise EngineError(
+            f"The engine {client.version['Version']} sent an answer of a shape that is not known ({problem!r})."
+        ) from problem
 
 
 def records_of(usage):

@@ -28,12 +28,16 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._units impor
     Size,
     parse_duration,
     parse_size,
+    version_tuple,
 )
 
 CONTAINERS, IMAGES, BUILD_CACHE = "containers", "images", "build_cache"
 
-_FIELDS = {CONTAINERS: "containers", IMAGES: "images", BUILD_CACHE: "records"}
+FIELDS = {CONTAINERS: "containers", IMAGES: "images", BUILD_CACHE: "records"}
 """Where an Observation has what each step removes."""
+
+FIRST_WITH_DESCRIPTION = (27, 0)
+"""The first engine that fills in a record's description when it prunes (BuildKit 0.14, cache/manager.go)."""
 
 _LABEL_FILTERS = ("label", "label!")
 
@@ -235,6 +239,10 @@ def cache_rules(wanted, observation):
     if not wanted.build_cache:
         return ()
     rule = wanted.rule
+    if rule.description and version_tuple(observation.engine.version) < FIRST_WITH_DESCRIPTION:
+        raise BadOption(
+            f"filters: engine {observation.engine.version} never matches 'description'; 27.0 is the first that does."
+        )
     if wanted.sizes:
         filesystem = observation.filesystems[0] if observation.filesystems else None
         if filesystem is None and (wanted.min_free_space or any(size.percent for size in wanted.sizes)):
@@ -313,8 +321,8 @@ def _without(observation, step, objects):
     if not objects:
         return observation
     gone = set(_ids(objects))
-    kept = tuple(one for one in getattr(observation, _FIELDS[step]) if one.id not in gone)
-    left = replace(observation, **{_FIELDS[step]: kept})
+    kept = tuple(one for one in getattr(observation, FIELDS[step]) if one.id not in gone)
+    left = replace(observation, **{FIELDS[step]: kept})
     if observation.store is None:
         return left
     store = observation.store.without(gone)

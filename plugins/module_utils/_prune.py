@@ -17,15 +17,13 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors impo
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import filesystems, settled_filesystems
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe, records_of
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import (
-    BUILD_CACHE,
-    CONTAINERS,
-    IMAGES,
+    FIELDS,
     Planned,
     plan,
     planned_images,
     planned_records,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import freed_bytes
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Observation, freed_bytes
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._stores import with_store
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import go_duration
 
@@ -48,29 +46,43 @@ class Done:
         return self.planned.step
 
 
-def with_layers(wanted, before):
-    """Return the Observation with its Store where something is to be removed, and "" or why that could not be read."""
-    if not any(step.ids for step in plan(wanted, before)[0]):
-        return before, ""
+@dataclass(frozen=True)
+class Decided:
+    """The steps to take, the Observations before and after them, and "" or why the plan is not exact."""
+
+    steps: tuple[Planned, ...]
+    before: Observation
+    left: Observation
+    doubt: str = ""
+
+
+def decide(wanted, before):
+    """Return the Decided of an Observation. Where anything is to be removed, its Store is read to have it exact."""
+    steps, left = plan(wanted, before)
+    if not any(step.ids for step in steps):
+        return Decided(steps, before, left)
     try:
-        return with_store(before), ""
+        before = with_store(before)
     except Unreadable as problem:
-        return before, (
+        doubt = (
             f"{problem} So the plan may miss records that the removal of images sets free, and its bytes are the "
             "engine's own. Run the task on the engine's host with become: true to have both exact."
         )
+        return Decided(steps, before, left, doubt)
+    steps, left = plan(wanted, before)
+    return Decided(steps, before, left)
 
 
-def carry_out(wanted, client, before, deadline):
+def carry_out(wanted, client, decided, deadline):
     """Prune as ``wanted``, step by step, and return the tuple of Done and the Observation afterwards.
 
     A step that has nothing to remove makes no request. A step that fails does not stop the later ones. They are
-    planned anew then, from what it left; and always where the plan was made without the Store and so is not exact.
+    planned anew then, from what it left; and so are those after any step where the plan is not exact.
     """
-    done, seen = [], before
-    for number, (planned, act) in enumerate(zip(plan(wanted, before)[0], _ACTS)):
-        exact = before.store and not any(one.error for one in done)
-        step = planned if exact else plan(wanted, seen)[0][number]
+    done, seen = [], decided.before
+    for number, (planned, act) in enumerate(zip(decided.steps, _ACTS)):
+        stale = any(one.error or (decided.doubt and one.ids) for one in done)
+        step = plan(wanted, seen)[0][number] if stale else planned
         if not step.ids:
             done.append(Done(planned))
             continue
@@ -87,13 +99,13 @@ def carry_out(wanted, client, before, deadline):
         if cut_off:
             ids = _gone(planned.step, earlier, seen)
         done.append(Done(planned, tuple(ids), reported, error))
-    return tuple(done), replace(seen, filesystems=_settled(before, done))
+    return tuple(done), replace(seen, filesystems=_settled(decided.before, done))
 
 
-def pretend(wanted, before):
+def pretend(decided):
     """Return what carry_out would, by the plan alone, without asking the engine for anything."""
-    steps, left = plan(wanted, before)
-    return tuple(Done(planned) for planned in steps), replace(left, filesystems=before.filesystems)
+    done = tuple(Done(planned) for planned in decided.steps)
+    return done, replace(decided.left, filesystems=decided.before.filesystems)
 
 
 def _settled(before, done):
@@ -115,9 +127,8 @@ def _look_again(client, seen):
 
 def _gone(step, before, after):
     """Return the ids of what a step removed before its request was cut off, for want of the engine's answer."""
-    field = {CONTAINERS: "containers", IMAGES: "images", BUILD_CACHE: "records"}[step]
-    left = {one.id for one in getattr(after, field)}
-    return [one.id for one in getattr(before, field) if one.id not in left]
+    left = {one.id for one in getattr(after, FIELDS[step])}
+    return [one.id for one in getattr(before, FIELDS[step]) if one.id not in left]
 
 
 def _prune_containers(step, wanted, client, seen, deadline):

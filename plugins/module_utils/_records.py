@@ -12,8 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._layers import Store
-
 NEVER_WITHOUT_ALL = ("internal", "frontend")
 """Record types that a prune leaves alone unless `all` is set (BuildKit, cache/manager.go, pruneOnce)."""
 
@@ -99,9 +97,9 @@ class Engine:
 @dataclass(frozen=True)
 class Daemon:
     """dockerd as the host has it: ``gc_policy`` is ``builder.gc`` of its configuration file, {} where that says
-    nothing; the times, in seconds since the epoch, are None where they cannot be known."""
+    nothing; the times are in seconds since the epoch. What cannot be known is None."""
 
-    gc_policy: dict
+    gc_policy: dict | None = None
     started_at: float | None = None
     config_changed_at: float | None = None
 
@@ -110,7 +108,7 @@ class Daemon:
 class Observation:
     """Everything that decisions are made of, as seen at one moment.
 
-    ``store`` says who holds which layer, where that was read (_stores.with_store).
+    ``store`` is the _layers.Store, where that was read (_stores.with_store).
     """
 
     engine: Engine
@@ -119,7 +117,7 @@ class Observation:
     containers: tuple[Container, ...]
     layers_size: int
     filesystems: tuple[Filesystem, ...]
-    store: Store | None = None
+    store: object = None
 
     @property
     def used_image_ids(self):

@@ -73,9 +73,7 @@ def _containerd_store(engine, observation):
     for name, blob in known.get(b"content", {}).get(b"blob", {}).items():
         sizes[name.decode()] = _varint(blob[b"size"])
         references[name.decode()] = [
-            value.decode()
-            for label, value in blob.get(b"labels", {}).items()
-            if label.startswith(b"containerd.io/gc.ref.")
+            value.decode() for label, value in blob.get(b"labels", {}).items() if label.startswith(_REFERENCE)
         ]
     for name, snapshot in known.get(b"snapshots", {}).get(driver, {}).items():
         record = records.get(name.decode())

@@ -32,7 +32,7 @@ def main():
         check_builders(module.params["builders"])
         client = EngineClient(module.params)
         observation = observe(client)
-    daemon = local_daemon() if client.is_local else Daemon(gc_policy={})
+    daemon = local_daemon() if client.is_local else Daemon()
     module.exit_json(ansible_facts={"buildcache": facts(observation, daemon, with_records=module.params["records"])})
 
 

@@ -15,7 +15,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments i
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import Deadline, EngineClient
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import wanted_from_options
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune import carry_out, pretend, with_layers
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune import carry_out, decide, pretend
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._report import failures, prune_result
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_duration
 
@@ -48,15 +48,14 @@ def main():
         wanted = wanted_from_options(module.params)
         deadline = Deadline(parse_duration(module.params["deadline"], "deadline") / SECOND)
         client = EngineClient(module.params)
-        before = observe(client, container_sizes=wanted.containers == "stopped")
-        before, doubt = with_layers(wanted, before)
+        decided = decide(wanted, observe(client, container_sizes=wanted.containers == "stopped"))
         if module.check_mode:
-            done, after = pretend(wanted, before)
+            done, after = pretend(decided)
         else:
-            done, after = carry_out(wanted, client, before, deadline)
-    if doubt:
-        module.warn(doubt)
-    result = prune_result(wanted, before, done, after, check_mode=module.check_mode, with_diff=module._diff)
+            done, after = carry_out(wanted, client, decided, deadline)
+    if decided.doubt:
+        module.warn(decided.doubt)
+    result = prune_result(wanted, decided.before, done, after, check_mode=module.check_mode, with_diff=module._diff)
     if failures(done):
         module.fail_json(msg=failures(done), **result)
     module.exit_json(**result)

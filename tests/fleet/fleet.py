@@ -60,7 +60,7 @@ def task(module, options=None, *, check=False, diff=False, per_host=None):
     """
     options = dict(options or {})
     for option, values in (per_host or {}).items():
-        options[option] = "{{ %s[inventory_hostname] }}" % json.dumps(values)  # noqa: UP031 (braces)
+        options[option] = "{{ " + json.dumps(values) + "[inventory_hostname] }}"
     return {f"buildfleet.buildcache.{module}": options, "check_mode": check, "diff": diff, "ignore_errors": True}
 
 

@@ -20,7 +20,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors impo
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import Rule
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe, records_of
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import wanted_from_options
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune import carry_out
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune import carry_out, decide
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import options
 from ansible_collections.buildfleet.buildcache.tests.unit.scripted_engine import ScriptedEngine, quiet_engine
@@ -153,6 +153,26 @@ def test_troubles_that_pass_are_waited_for(serve, trouble):
     assert [record.id for record in records_of(client_of(engine).disk_usage())] == ["a"]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"GET /info": [{"json": {}}]},
+        {"GET /info": [{"json": None}]},
+        {"GET /system/df": [{"json": {"BuildCache": [{"Size": 1}]}}]},
+        {"GET /system/df": [{"json": {"Images": "none"}}]},
+        {"GET /containers/json": [{"json": {"a": 1}}]},
+    ],
+)
+def test_an_answer_of_another_shape_is_reported(serve, odd):
+    with pytest.raises(EngineError, match="a shape that is not known"):
+        observe(client_of(serve(dict(quiet_engine(), **odd))))
+
+
+def test_a_timeout_of_nothing_is_refused(tmp_path):
+    with pytest.raises(BadOption, match="timeout: 0"):
+        EngineClient(connection(tmp_path / "none.sock", timeout=0))
+
+
 def test_observing_takes_four_requests(serve):
     engine = serve(quiet_engine(records=[RECORD], images=[UNTAGGED]))
     seen = observe(client_of(engine))
@@ -230,7 +250,8 @@ def test_a_long_prune_ends_at_the_deadline(serve):
 def prune(engine, deadline=20, **given):
     """Carry a prune out; returns what each step did, by name."""
     client = client_of(engine)
-    done, _after = carry_out(wanted_from_options(options(**given)), client, observe(client), Deadline(deadline))
+    wanted = wanted_from_options(options(**given))
+    done, _after = carry_out(wanted, client, decide(wanted, observe(client)), Deadline(deadline))
     return {one.step: one for one in done}
 
 

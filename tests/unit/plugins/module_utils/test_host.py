@@ -78,11 +78,11 @@ def test_a_process_start_is_read_from_its_pid_file(tmp_path):
         ('{"builder": {"gc": []}}', {}),
         ('{"builder": "gc"}', {}),
         ("[]", {}),
-        ("{", {}),
+        ("{", None),
         (None, {}),
     ],
 )
-def test_a_configuration_that_cannot_be_read_says_nothing(tmp_path, text, policy):
+def test_of_a_configuration_that_cannot_be_read_nothing_is_known(tmp_path, text, policy):
     path = tmp_path / "daemon.json"
     if text is not None:
         path.write_text(text)

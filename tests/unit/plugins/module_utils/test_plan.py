@@ -128,6 +128,13 @@ def test_nothing_is_asked_where_the_limit_is_kept():
     assert len(cache_rules(wanted, observation([record("a", 1000)]))) == 1
 
 
+def test_a_filter_that_an_engine_never_matches_is_refused():
+    wanted = wanted_from_options(options(filters={"description": "[1/2] COPY"}))
+    with pytest.raises(BadOption, match="27.0 is the first"):
+        cache_rules(wanted, observation(version="26.1.5+dfsg1"))
+    assert cache_rules(wanted, observation(version="27.0.1"))[0].description == "[1/2] COPY"
+
+
 def test_a_limit_that_needs_a_disk_out_of_sight_is_refused():
     wanted = wanted_from_options(options(min_free_space="10GB"))
     with pytest.raises(BadOption, match="cannot be measured"):

@@ -17,7 +17,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts impor
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._findings import findings
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._kept import kept
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import Planned, wanted_from_options
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune import Done, pretend
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune import Done, decide, pretend
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Daemon, Filesystem
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._report import failures, prune_result
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import (
@@ -110,7 +110,7 @@ def test_the_diff_shows_the_largest_first_and_counts_the_rest():
 
 def test_a_preview_has_changed_without_having_done_anything():
     wanted = wanted_from_options(options())
-    done, after = pretend(wanted, HELD)
+    done, after = pretend(decide(wanted, HELD))
     result = prune_result(wanted, HELD, done, after, check_mode=True, with_diff=True)
     assert result["changed"] is True
     assert [step["planned"]["ids"] for step in result["steps"]] == [[], ["untagged"], ["private"]]
@@ -173,6 +173,7 @@ def test_records_are_there_where_asked():
     ("version", "daemon", "codes"),
     [
         ("28.1.1", Daemon({}), ["gc_disabled"]),
+        ("28.1.1", Daemon(None), []),
         ("28.1.1", Daemon({"enabled": True}), []),
         ("28.2.0", Daemon({}), []),
         ("29.7.2", Daemon({"enabled": False}), ["gc_disabled"]),
@@ -213,7 +214,7 @@ def test_old_records_below_young_ones_are_found():
 
 def test_every_finding_has_a_page():
     source = inspect.getsource(_findings)
-    codes = set(re.findall(r'Finding\(\s*"(\w+)"', source)) | set(
+    codes = set(re.findall(r'(?:Finding|_held)\(\s*"(\w+)"', source)) | set(
         re.findall(r'\(\s*"(\w+_records|records_in_use)",', source)
     )
     assert len(codes) == 12
