@@ -71,6 +71,12 @@ options:
         E(DOCKER_CERT_PATH) is used.
     type: path
     aliases: [tls_client_key, key_path]
+  lock_timeout:
+    description:
+      - How long to wait for another task of this collection that works on the same host. Tasks that change something
+        run alone; tasks that only look wait for those. Where the engine is elsewhere there is no lock.
+    type: str
+    default: 10m
 requirements:
   - docker (the SDK for Python) 5.0.3 or later; the package python3-docker on Debian and Ubuntu
   - Docker Engine 19.03 or later

@@ -14,7 +14,8 @@ author:
   - The buildfleet.buildcache contributors (@buildfleet)
 description:
   - Runs BuildKit's own algorithm on the controller, on facts collected before. Nothing is asked of the host.
-  - What the version of the engine makes of a rule is part of the answer.
+  - Shows what the first run removes after the restart that puts the policy in force, as written by
+    M(buildfleet.buildcache.buildcache_gc_policy) for the version of the engine.
 positional: rules
 options:
   _input:

@@ -70,10 +70,13 @@ def check_builders(names):
         )
 
 
+LOCK_OPTIONS = {"lock_timeout": {"type": "str", "default": "10m"}}
+
+
 @contextmanager
-def errors_reported(module):
-    """Turn this collection's errors into the module's failure."""
+def errors_reported(module, result=None):
+    """Turn this collection's errors into the module's failure, with what there is of a result by then."""
     try:
         yield
     except BuildcacheError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), **(result or {}))

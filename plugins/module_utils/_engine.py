@@ -39,6 +39,11 @@ _BUSY = 409
 _LONGEST_PAUSE = 8.0
 
 
+def is_local(docker_host):
+    """Whether an engine listens on this host."""
+    return bool(re.match(r"(?:http\+)?unix:|/|(?:tcp|https?)://(?:localhost|127\.|\[::1\])", docker_host))
+
+
 class Deadline:
     """The moment at which a run must end."""
 
@@ -89,7 +94,7 @@ class EngineClient:
     @property
     def is_local(self):
         """Whether the engine listens on this host, so that its directories can be measured here."""
-        return bool(re.match(r"(?:http\+)?unix:|/|(?:tcp|https?)://(?:localhost|127\.|\[::1\])", self._host))
+        return is_local(self._host)
 
     def info(self):
         """Return the engine's /info."""

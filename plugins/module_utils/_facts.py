@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._findings import findings
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import gc_status
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import terms
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import filesystem_facts
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
 
@@ -16,6 +18,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._units impor
 def facts(observation, daemon, with_records=False):
     """Return the dict described in the RETURN of buildcache_facts, for an Observation and a Daemon."""
     engine = observation.engine
+    status = gc_status(daemon, engine.version)
     return {
         "engine": {
             "version": engine.version,
@@ -30,8 +33,18 @@ def facts(observation, daemon, with_records=False):
         "filesystems": [filesystem_facts(filesystem) for filesystem in observation.filesystems],
         "images": _images(observation),
         "builders": [_builder(observation.records, with_records)],
-        "gc_policy": {"in_file": daemon.gc_policy or None},
-        "findings": [asdict(finding) for finding in findings(observation, daemon)],
+        "gc_policy": _gc_policy(status),
+        "findings": [asdict(finding) for finding in findings(observation, status, daemon.problem)],
+    }
+
+
+def _gc_policy(status):
+    obeyed = status.in_effect
+    return {
+        "in_file": terms(status.in_file) if status.in_file else None,
+        "in_effect": terms(obeyed.policy) if obeyed.policy else None,
+        "in_effect_source": obeyed.source,
+        "restart_required": obeyed.restart_required,
     }
 
 

@@ -4,7 +4,8 @@
 
 """Why space is not coming back: findings about a host, and reasons for what a prune leaves. Pure.
 
-A finding has a stable code with a page in docs/findings, bytes, a message, and a remedy: a task or a command to run.
+A finding has a stable code, bytes, a message, and a remedy: a task or a command to run. The code has a page in
+docs/findings, or where it is that of a Trap a row in docs/gc_policy_traps.md.
 Sizes overlap: a layer that an untagged image and a shared record both hold counts in both findings, since both must
 let go of it.
 """
@@ -18,7 +19,6 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._units impor
     SECOND,
     human_duration,
     parse_timestamp,
-    version_tuple,
 )
 
 FEW_INODES = 0.10
@@ -39,8 +39,11 @@ class Finding:
     remedy: str
 
 
-def findings(observation, daemon):
-    """Return the Findings of a host, most bytes first. ``daemon`` is its Daemon."""
+def findings(observation, status, problem=None):
+    """Return the Findings of a host, most bytes first.
+
+    ``status`` is the Status of its GC policy, ``problem`` why its configuration file cannot be used.
+    """
     found = [
         finding
         for finding in (
@@ -48,9 +51,10 @@ def findings(observation, daemon):
             _images_of_stopped_containers(observation),
             *_records(observation.records),
             _pinned(observation),
-            _gc_disabled(observation, daemon),
-            _rules_without_a_match(daemon),
-            _daemon_older_than_config(daemon),
+            _gc_disabled(observation, status),
+            *_traps(status),
+            _daemon_older_than_config(status),
+            _unusable_config(problem),
             _data_on_two_filesystems(observation),
             *map(_few_inodes, observation.filesystems),
         )
@@ -128,57 +132,44 @@ def _pinned(observation):
     )
 
 
-def _gc_disabled(observation, daemon):
-    """Engines before 28.2 collect no garbage unless told to (moby, daemon/config/builder.go)."""
-    by_default = version_tuple(observation.engine.version) >= (28, 2)
-    if daemon.gc_policy is None or daemon.gc_policy.get("enabled", by_default) is not False:
+def _gc_disabled(observation, status):
+    if status.in_file is None or status.in_file.enabled:
         return None
     return Finding(
         "gc_disabled",
         sum(record.size for record in observation.records if not record.shared),
         "The engine collects no garbage: its build cache grows until it is pruned.",
-        'Set "builder": {"gc": {"enabled": true}} in daemon.json and restart dockerd.',
+        "buildcache_gc_policy: {rules: [{max_used_space: 20GB}]}, then restart dockerd",
     )
 
 
-def _rules_without_a_match(daemon):
-    """Rules with a filter that engines never match (moby, builder-next; see docs/findings)."""
-    policy = (daemon.gc_policy or {}).get("policy")
-    if policy == []:
-        return Finding(
-            "gc_policy_empty",
+def _traps(status):
+    """Yield a Finding for each code among the Traps; gc_disabled has one of its own."""
+    for code in sorted({trap.code for trap in status.traps} - {"gc_disabled"}):
+        message = " ".join(f"{trap.where}: {trap.message}" for trap in status.traps if trap.code == code)
+        yield Finding(
+            code,
             0,
-            "The GC policy in daemon.json has no rules, and so removes nothing.",
-            'Remove "policy" from "builder.gc" to have the default rules, or add rules.',
+            f"daemon.json: {message}",
+            "Correct daemon.json, or let buildcache_gc_policy write the policy; then restart dockerd",
         )
-    texts = [text for rule in policy or [] if isinstance(rule, dict) for text in rule.get("filter") or []]
-    futile = [text for text in texts if isinstance(text, str) and _never_matches(text)]
-    if not futile:
-        return None
-    return Finding(
-        "gc_policy_never_matches",
-        0,
-        f"The GC policy in daemon.json has filters that match no record: {', '.join(futile)}.",
-        "Write one rule for each type, and filters by type, unused-for or id only.",
-    )
 
 
-def _never_matches(text):
-    key, _equals, value = text.partition("=")
-    if key in ("shared", "private", "mutable", "immutable"):
-        return bool(value)
-    return key in ("parent", "inuse") or (key == "type" and ("," in value or value.startswith("=")))
-
-
-def _daemon_older_than_config(daemon):
-    if not daemon.started_at or not daemon.config_changed_at or daemon.config_changed_at <= daemon.started_at:
+def _daemon_older_than_config(status):
+    if not status.in_effect.restart_required:
         return None
     return Finding(
         "daemon_older_than_config",
         0,
-        "daemon.json was written to after dockerd started; a GC policy in it takes effect only with a restart.",
+        "dockerd does not obey the GC policy in daemon.json, which was changed after dockerd started.",
         "systemctl restart docker",
     )
+
+
+def _unusable_config(problem):
+    if not problem:
+        return None
+    return Finding("config_unusable", 0, f"dockerd would not start again: {problem}", "Correct daemon.json")
 
 
 def _data_on_two_filesystems(observation):

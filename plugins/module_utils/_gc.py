@@ -9,13 +9,16 @@ Source: BuildKit, cache/manager.go: Prune, pruneOnce, calculateKeepBytes, sortDe
 
 from __future__ import annotations
 
-import heapq
-from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._queue import Queue
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import NEVER_WITHOUT_ALL
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_timestamp, version_tuple
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import (
+    format_timestamp,
+    parse_timestamp,
+    version_tuple,
+)
 
 
 @dataclass(frozen=True)
@@ -23,21 +26,25 @@ class _Version:
     """What differs from one BuildKit to the next, by the first engine version that has it.
 
     ``rank_start`` is where the ranks of sortDeleteRecords begin; ``limits`` whether there are three limits instead of
-    one; ``min_free_alone`` whether a minimum of free space that is met, and stands alone, keeps everything.
+    one; ``min_free_alone`` whether a minimum of free space that is met, and stands alone, keeps everything;
+    ``uses_parents`` whether the removal of a record that was there when the engine started counts as a use of its
+    parents. (parentsOf hands the option NoUpdateLastUsed on inside a list, where it is not seen.)
     """
 
     since: tuple
     rank_start: int
     limits: bool
     min_free_alone: bool
+    uses_parents: bool
 
 
-# Source: BuildKit, cache/manager.go of 0.22, 0.21, 0.17 and 0.16. The first row not newer than the engine holds.
+# Source: BuildKit, cache/manager.go of 0.22, 0.21, 0.17, 0.10 and 0.8. The first row not newer than the engine holds.
 _VERSIONS = (
-    _Version((28, 2), rank_start=1, limits=True, min_free_alone=True),
-    _Version((28, 1), rank_start=0, limits=True, min_free_alone=True),
-    _Version((27, 4), rank_start=0, limits=True, min_free_alone=False),
-    _Version((0, 0), rank_start=0, limits=False, min_free_alone=False),
+    _Version((28, 2), rank_start=1, limits=True, min_free_alone=True, uses_parents=True),
+    _Version((28, 1), rank_start=0, limits=True, min_free_alone=True, uses_parents=True),
+    _Version((27, 4), rank_start=0, limits=True, min_free_alone=False, uses_parents=True),
+    _Version((23, 0), rank_start=0, limits=False, min_free_alone=False, uses_parents=True),
+    _Version((0, 0), rank_start=0, limits=False, min_free_alone=False, uses_parents=False),
 )
 
 
@@ -105,69 +112,126 @@ class Removals:
     """The records that a rule removes, in order, and the ids of those of which not all go.
 
     BuildKit leaves open which of several records with the same rank goes first. Where a cap ends a removal among such
-    records, ``uncertain`` has the ids of all of them: some are in ``records``, and any of the others may go instead.
+    records, ``uncertain`` has the ids of all of them, and of those that go or stay with them: some are in ``records``,
+    and any of the others may go instead. ``used`` has the records that stay and that count as used by the removal of
+    their children, as they are then, by id.
     """
 
     records: list
     uncertain: frozenset = frozenset()
+    used: dict = field(default_factory=dict)
 
 
-def removals(records, rule, engine_version, now, total=None):
+def removals(records, rule, engine_version, now, total=None, started_at=None):
     """Return the Removals of a rule.
 
-    ``now`` in nanoseconds since the epoch; ``total`` is what counts against a cap, total_bytes(records) unless given.
+    ``now`` in nanoseconds since the epoch, and so is ``started_at``, when the engine started (None where unknown);
+    ``total`` is what counts against a cap, total_bytes(records) unless given.
     Without a cap the order is by layers, children before their parents; within a layer BuildKit has none. With a cap
     it is BuildKit's own; of several records with one rank the least used comes first, as it does where BuildKit's
     sort is stable (up to a dozen candidates).
     """
-    by_id = {record.id: record for record in records}
-    children = dict.fromkeys(by_id, 0)
-    for record in records:
-        for parent in record.parents:
-            if parent in children:
-                children[parent] += 1
-    removable = {record.id for record in records if reason_to_keep(record, rule, now) is None}
-    leaves = [by_id[record_id] for record_id in sorted(removable) if not children[record_id]]
+    total = total_bytes(records) if total is None else total
+    version = _version(engine_version)
+    one = _removals(records, rule, version, now, total, started_at)
+    if not one.uncertain:
+        return one
+    # What follows from the other choice among equals is as likely.
+    other = _removals(records, rule, version, now, total, started_at, backwards=True)
+    either = {record.id for record in one.records} ^ {record.id for record in other.records}
+    return replace(one, uncertain=one.uncertain | either)
 
-    def freed_parents(record):
-        """Return the parents whose last child this record was and that may go themselves."""
+
+def _removals(records, rule, version, now, total, started_at, backwards=False):
+    started_at = started_at if version.uses_parents else None
+    lineage = _Lineage(records, {one.id for one in records if reason_to_keep(one, rule, now) is None}, started_at)
+    if rule.keep_bytes:
+        removed, uncertain = _least_worth_first(lineage, rule, version, now, total, backwards)
+    else:
+        removed, uncertain = _layer_by_layer(lineage, rule, now), frozenset()
+    gone = {record.id for record in removed}
+    used = {name: record for name, record in lineage.used.items() if name not in gone}
+    return Removals(removed, uncertain, used)
+
+
+class _Lineage:
+    """Who builds on whom while records go, and which parents that makes look used."""
+
+    def __init__(self, records, removable, started_at):
+        """``removable`` are the ids of the records that may go, ``started_at`` when the engine started, or None."""
+        self.by_id = {record.id: record for record in records}
+        self.removable = removable
+        self.used = {}
+        self._children = dict.fromkeys(self.by_id, 0)
+        self._old_children = dict.fromkeys(self.by_id, 0)
+        self._old = set()
+        for record in records:
+            old = record.parents and started_at and (parse_timestamp(record.created_at) or 0) < started_at
+            if old:
+                self._old.add(record.id)
+            for parent in record.parents:
+                if parent in self._children:
+                    self._children[parent] += 1
+                    self._old_children[parent] += bool(old)
+
+    def leaves(self):
+        """Return the records that may go now."""
+        return [self.by_id[name] for name in sorted(self.removable) if not self._children[name]]
+
+    def may_be_used(self):
+        """Return how many records can come to look used."""
+        return sum(1 for count in self._old_children.values() if count)
+
+    def remove(self, record, rule, now):
+        """Take a record out; return the parents whose last child it was and that may go themselves."""
         freed = []
         for parent in record.parents:
-            if parent in children:
-                children[parent] -= 1
-                if not children[parent] and parent in removable:
-                    freed.append(by_id[parent])
+            if parent not in self._children:
+                continue
+            self._children[parent] -= 1
+            if record.id in self._old:
+                self._old_children[parent] -= 1
+                if not self._old_children[parent]:
+                    self._use(parent, rule, now)
+            if not self._children[parent] and parent in self.removable:
+                freed.append(self.by_id[parent])
         return freed
 
-    if not rule.keep_bytes:
-        return Removals(_layer_by_layer(leaves, freed_parents))
-    total = total_bytes(records) if total is None else total
-    queue = _Queue((by_id[record_id] for record_id in removable), _version(engine_version).rank_start)
-    return _least_worth_first(queue, leaves, freed_parents, total, rule.keep_bytes)
+    def _use(self, name, rule, now):
+        record = self.by_id[name]
+        # One after the other, so that each has a time of its own.
+        used_at = format_timestamp(now + 1 + len(self.used))
+        self.used[name] = self.by_id[name] = record._replace(last_used_at=used_at, usage_count=record.usage_count + 1)
+        if rule.unused_for:
+            self.removable.discard(name)
 
 
-def _layer_by_layer(layer, freed_parents):
-    removed = []
+def _layer_by_layer(lineage, rule, now):
+    removed, layer = [], lineage.leaves()
     while layer:
         removed += layer
-        layer = sorted((parent for record in layer for parent in freed_parents(record)), key=lambda one: one.id)
+        freed = [parent for record in layer for parent in lineage.remove(record, rule, now)]
+        layer = sorted(freed, key=lambda one: one.id)
     return removed
 
 
-def _least_worth_first(queue, leaves, freed_parents, left, keep):
+def _least_worth_first(lineage, rule, version, now, left, backwards):
+    """Return the removed records and the ids of those of which not all go; ``backwards`` among equals."""
+    times = [now + 1 + number for number in range(lineage.may_be_used())]
+    queue = Queue([lineage.by_id[name] for name in lineage.removable], version.rank_start, times, backwards)
     removed, ties = [], []
-    for record in leaves:
+    for record in lineage.leaves():
         queue.push(record)
-    while left >= keep and queue.size:
+    while left >= rule.keep_bytes and queue.size:
         record, tied = queue.pop()
         removed.append(record)
         if tied:
             ties.append(tied)
         left -= record.size
-        for parent in freed_parents(record):
+        for parent in lineage.remove(record, rule, now):
             queue.push(parent)
     gone = {record.id for record in removed}
-    return Removals(removed, frozenset(name for tied in ties if not tied <= gone for name in tied))
+    return removed, frozenset(name for tied in ties if not tied <= gone for name in tied)
 
 
 def reason_to_keep(record, rule, now):
@@ -200,111 +264,3 @@ def _selected(record, rule):
 
 def _version(engine_version):
     return next(row for row in _VERSIONS if version_tuple(engine_version) >= row.since)
-
-
-class _Queue:
-    """Candidates in the order of sortDeleteRecords, kept cheap while they come and go.
-
-    BuildKit sorts all candidates anew for every record it removes, by u/U + c/N: u is the rank of a candidate's last
-    use among the U distinct ones, c that of its usage count among the N distinct ones. Within one usage count the
-    least recently used comes first, so only the heads of one heap per usage count compete. Their ranks stand in a
-    list, in order of the usage counts, and are shifted when a distinct time comes or goes.
-    """
-
-    def __init__(self, records, start):
-        """``records`` are all that may ever be pushed, ``start`` is where ranks begin."""
-        self.size = 0
-        self._start = start
-        self._times = {record.id: parse_timestamp(record.last_used_at) or 0 for record in records}
-        distinct = sorted(set(self._times.values()) - {0})
-        self._places = {time: place for place, time in enumerate(distinct, 1)}
-        self._present = [0] * (len(distinct) + 1)
-        self._distinct = 0
-        self._tree = [0] * (len(distinct) + 1)
-        self._counts, self._heaps, self._heads, self._ranks, self._uses = [], [], [], [], []
-
-    def push(self, record):
-        """Add a candidate."""
-        time = self._times[record.id]
-        self._note(time, 1)
-        group = bisect_left(self._counts, record.usage_count)
-        if group == len(self._counts) or self._counts[group] != record.usage_count:
-            for column, value in (
-                (self._counts, record.usage_count),
-                (self._heaps, []),
-                (self._heads, 0),
-                (self._ranks, 0),
-            ):
-                column.insert(group, value)
-            self._rank_counts()
-        heapq.heappush(self._heaps[group], (time, record.id, record))
-        self._rank_head(group)
-        self.size += 1
-
-    def pop(self):
-        """Remove the first candidate; return it and the ids of all that rank the same, or () where it is alone."""
-        times = self._start + self._distinct
-        if times and self._uses:
-            worths = [rank / times + use for rank, use in zip(self._ranks, self._uses)]
-            best = min(worths)
-            group = worths.index(best)
-            tied = _first_ids(self._heaps[group])
-            if worths.count(best) > 1:
-                tied = [name for heap, worth in zip(self._heaps, worths) if worth == best for name in _first_ids(heap)]
-        else:
-            # Go divides 0 by 0 and sorts by what is no number: any order is as good.
-            group, tied = 0, [name for heap in self._heaps for _time, name, _record in heap]
-        return self._take(group), frozenset(tied) if len(tied) > 1 else ()
-
-    def _take(self, group):
-        time, _id, record = heapq.heappop(self._heaps[group])
-        self.size -= 1
-        self._note(time, -1)
-        if self._heaps[group]:
-            self._rank_head(group)
-        else:
-            for column in (self._counts, self._heaps, self._heads, self._ranks):
-                del column[group]
-            self._rank_counts()
-        return record
-
-    def _rank_counts(self):
-        """Rank the usage counts anew: each one's share of the highest rank, none where that is 0."""
-        first = self._start + (1 if self._counts and self._counts[0] else 0)
-        highest = first + len(self._counts) - 1
-        self._uses = [(first + group) / highest for group in range(len(self._counts))] if highest > 0 else []
-
-    def _rank_head(self, group):
-        """Rank the last use of the first record of a group: the distinct times up to it (a Fenwick tree)."""
-        self._heads[group] = self._heaps[group][0][0]
-        place, rank = self._places.get(self._heads[group], 0), self._start
-        while place:
-            rank += self._tree[place]
-            place &= place - 1
-        self._ranks[group] = rank
-
-    def _note(self, time, step):
-        """Note that a candidate with this time came (1) or went (-1)."""
-        if not time:
-            return
-        place = self._places[time]
-        before = self._present[place]
-        self._present[place] = before + step
-        if before and before + step:
-            return
-        self._distinct += step
-        self._ranks = [rank + step if head > time else rank for head, rank in zip(self._heads, self._ranks)]
-        while place < len(self._tree):
-            self._tree[place] += step
-            place += place & -place
-
-
-def _first_ids(heap):
-    """Return the ids of the entries of a heap that have the first one's time."""
-    time, found, todo = heap[0][0], [heap[0][1]], [1, 2]
-    while todo:
-        place = todo.pop()
-        if place < len(heap) and heap[place][0] == time:
-            found.append(heap[place][1])
-            todo += (2 * place + 1, 2 * place + 2)
-    return found

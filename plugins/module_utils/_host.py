@@ -6,18 +6,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Daemon, Filesystem
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Filesystem
 
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
 CONTAINERD_ROOT = "/var/lib/containerd"
 """Where containerd keeps its data unless its configuration names another root (containerd, defaults)."""
 
-DAEMON_CONFIG = "/etc/docker/daemon.json"
 PID_FILE = "/var/run/docker.pid"
 
 # A released layer is unlinked by a garbage collector of the engine's own, some time after the answer to a prune.
@@ -92,28 +90,8 @@ def process_start(pid_file=PID_FILE):
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             # The name in parentheses may hold spaces; starttime is field 22, the 20th after it (proc(5)).
             ticks = int(file.read().rpartition(")")[2].split()[19])
-        with open("/proc/stat", encoding="ascii") as file:
-            boot = next(int(line.split()[1]) for line in file if line.startswith("btime "))
-    except (OSError, ValueError, IndexError, StopIteration):
+    except (OSError, ValueError, IndexError):
         return None
+    # The moment of boot in /proc/stat is in whole seconds, too coarse beside a file written just before a restart.
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return boot + ticks / os.sysconf("SC_CLK_TCK")
-
-
-def local_daemon(config_file=DAEMON_CONFIG, pid_file=PID_FILE):
-    """Return the Daemon of this host. A configuration file that is missing says nothing; of one that cannot be read
-    it is unknown what it says."""
-    started_at = process_start(pid_file)
-    try:
-        with open(config_file, encoding="utf-8") as file:
-            changed_at = os.fstat(file.fileno()).st_mtime
-            config = json.load(file)
-    except FileNotFoundError:
-        return Daemon({}, started_at)
-    except (OSError, ValueError):
-        return Daemon(None, started_at)
-    return Daemon(_section(_section(config, "builder"), "gc"), started_at, changed_at)
-
-
-def _section(config, name):
-    section = config.get(name) if isinstance(config, dict) else None
-    return section if isinstance(section, dict) else {}

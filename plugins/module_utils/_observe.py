@@ -7,7 +7,11 @@
 from __future__ import annotations
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import EngineError
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import containerd_root, filesystems
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import (
+    containerd_root,
+    filesystems,
+    process_start,
+)
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import (
     Engine,
     Observation,
@@ -15,7 +19,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._records imp
     image_from_api,
     record_from_api,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_timestamp
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_timestamp
 
 _CONTAINERD_STORE = ["driver-type", "io.containerd.snapshotter.v1"]
 
@@ -54,6 +58,7 @@ def _engine(client):
     data_dirs = [root]
     if containerd_store:
         data_dirs.insert(0, containerd_root(root, (info.get("Containerd") or {}).get("Address")))
+    started_at = process_start() if client.is_local else None
     return Engine(
         version=client.version["Version"],
         api_version="{}.{}".format(*client.api_version),
@@ -63,4 +68,5 @@ def _engine(client):
         data_dirs=tuple(data_dirs) if client.is_local else (),
         live_restore=bool(info.get("LiveRestoreEnabled")),
         now=parse_timestamp(info["SystemTime"]),
+        started_at=started_at and int(started_at * SECOND),
     )

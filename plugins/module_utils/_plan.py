@@ -280,11 +280,11 @@ def planned_records(rules, observation):
         for rule in rules:
             # Filters look at a record's own layers, totals at those of its descendants too.
             selectable = store.own(left) if store and rule.shared is not None else left
-            gone = removals(selectable, rule, engine.version, engine.now, total_bytes(left))
+            gone = removals(selectable, rule, engine.version, engine.now, total_bytes(left), engine.started_at)
             removed += gone.records
             uncertain |= gone.uncertain
             ids = {record.id for record in gone.records}
-            left = tuple(record for record in left if record.id not in ids)
+            left = tuple(gone.used.get(record.id, record) for record in left if record.id not in ids)
             if store and ids:
                 left = store.shares(left)
         if len(removed) == before:

@@ -81,8 +81,9 @@ class Filesystem:
 
 @dataclass(frozen=True)
 class Engine:
-    """One dockerd. ``now`` is its clock in nanoseconds since the epoch; ``data_dirs`` the directories that hold
-    images and build cache, the one that grows first."""
+    """One dockerd. ``now`` is its clock in nanoseconds since the epoch, ``started_at`` when it started by that, None
+    where it cannot be known; ``data_dirs`` the directories that hold images and build cache, the one that grows first.
+    """
 
     version: str
     api_version: str
@@ -92,16 +93,7 @@ class Engine:
     data_dirs: tuple[str, ...]
     live_restore: bool
     now: int
-
-
-@dataclass(frozen=True)
-class Daemon:
-    """dockerd as the host has it: ``gc_policy`` is ``builder.gc`` of its configuration file, {} where that says
-    nothing; the times are in seconds since the epoch. What cannot be known is None."""
-
-    gc_policy: dict | None = None
-    started_at: float | None = None
-    config_changed_at: float | None = None
+    started_at: int | None = None
 
 
 @dataclass(frozen=True)

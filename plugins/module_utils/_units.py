@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from calendar import timegm
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import lru_cache
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
@@ -17,12 +18,12 @@ SECOND = 1_000_000_000
 """Nanoseconds in a second. All times and durations of this collection are integers of nanoseconds."""
 
 # Powers of 1024 whatever the spelling: units.RAMInBytes of docker/go-units, which dockerd uses for its sizes.
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kmgtp])i?)?b?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"(\d{1,19}(?:\.\d{1,19})?) ?(?:([kmgtp])i?)?b?", re.IGNORECASE | re.ASCII)
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%", re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 # Go's time.ParseDuration, plus days.
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|ms|m|s|us|µs|ns)", re.ASCII)
+_DURATION_PART = re.compile(r"(\d{1,19}(?:\.\d{1,19})?)(d|h|ms|m|s|us|µs|ns)", re.ASCII)
 _DURATION_UNITS = {
     "d": 86400 * SECOND,
     "h": 3600 * SECOND,
@@ -90,10 +91,21 @@ def parse_duration(text, option):
 
 
 def go_duration(nanoseconds):
-    """Return a duration in a spelling that every engine version reads: seconds, with a fraction where needed."""
+    """Return a duration in a spelling that every engine version reads: "48h", "1h30m", "1.5s"."""
     seconds, rest = divmod(nanoseconds, SECOND)
-    fraction = f"{rest:09d}".rstrip("0")
-    return f"{seconds}.{fraction}s" if fraction else f"{seconds}s"
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    fraction = f".{rest:09d}".rstrip("0.")
+    spelled = [f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m")) if number]
+    if seconds or fraction or not spelled:
+        spelled.append(f"{seconds}{fraction}s")
+    return "".join(spelled)
+
+
+def docker_size(size):
+    """Return ``size`` bytes as every engine version reads them, exact: "20GB" for 20 * 2^30, "1000B"."""
+    power = next(power for power in range(5, -1, -1) if size % 1024**power == 0)
+    return f"{size // 1024**power}{'BKMGTP'[power]}{'B' if power else ''}" if size else "0"
 
 
 @lru_cache(maxsize=1024)
@@ -121,10 +133,16 @@ def parse_timestamp(text):
     return epoch * SECOND + int((fraction or "0").ljust(9, "0"))
 
 
+def format_timestamp(nanoseconds):
+    """Return the RFC 3339 timestamp, with nine decimals, for nanoseconds since the epoch."""
+    seconds, rest = divmod(nanoseconds, SECOND)
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
 def version_tuple(version):
-    """Return major and minor of an engine version such as "28.5.2+dfsg4", as integers; (0, 0) for none."""
-    numbers = [int(number) for number in re.findall(r"[0-9]+", version)[:2]]
-    return tuple(numbers + [0] * (2 - len(numbers)))
+    """Return major, minor and patch of a version such as "28.5.2+dfsg4", as integers; zeros for what is not there."""
+    numbers = [int(number) for number in re.findall(r"[0-9]+", version)[:3]]
+    return tuple(numbers + [0] * (3 - len(numbers)))
 
 
 def human_size(size):

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import supported
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import (
     Rule,
@@ -14,16 +15,13 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import (
     removals,
     total_bytes,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import record_filters
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Policy, rules_from_options
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Record, children_by_id
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_duration, parse_size
-
-_KEYS = {"types", "unused_for", "all", "reserved_space", "max_used_space", "min_free_space", "filters"}
-_LIMITS = {"reserved": "reserved_space", "max_used": "max_used_space", "min_free": "min_free_space"}
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
 
 
 def gc_plan(facts, rules, engine_version=None):
-    """Return what one run of an engine's GC would remove.
+    """Return what an engine's GC would remove when it starts under the policy that buildcache_gc_policy would write.
 
     ``facts`` are those of buildcache_facts with records, ``rules`` a list of dicts by the names of the public
     interface, ``engine_version`` another version than the host has. The answer is a dict: ``removed`` and
@@ -38,20 +36,27 @@ def gc_plan(facts, rules, engine_version=None):
     version = engine_version or facts["engine"]["version"]
     now = int(facts["engine"]["observed_at"] * SECOND)
     disk = _root_disk(facts)
-    removed, uncertain, asked = [], set(), []
-    for number, rule in enumerate(rules, 1):
-        for one in _rules(rule, f"rule {number}", left, disk, version):
-            asked.append(one)
-            gone = removals(left, one, version, now)
+    asked = Policy(rules=rules_from_options(rules, disk and disk["total_bytes"]))
+    policy, _missing = supported(asked, version)
+    if disk is None and any(rule.min_free_space for rule in policy.rules):
+        raise BadOption("gc_plan: min_free_space needs disk figures, and the facts have none.")
+    removed, uncertain, tried = [], set(), []
+    for rule in policy.rules:
+        for kind in rule.types or (None,):
+            free = (disk["free_bytes"] if disk else 0) + total_bytes(removed)
+            one = _engine_rule(rule, kind, total_bytes(left), free, version)
+            tried.append(one)
+            # A policy comes into force with a restart, and so finds only records that were there before it.
+            gone = removals(left, one, version, now, started_at=now)
             removed += gone.records
             uncertain |= gone.uncertain
             ids = {record.id for record in gone.records}
-            left = [record for record in left if record.id not in ids]
+            left = [gone.used.get(record.id, record) for record in left if record.id not in ids]
     return {
         "removed": _summary(removed),
         "uncertain": _summary([by_id[name] for name in sorted(uncertain)]),
         "remaining_bytes": sum(record.size for record in left),
-        "kept": _kept(left, asked, now),
+        "kept": _kept(left, tried, now),
     }
 
 
@@ -62,29 +67,18 @@ def _root_disk(facts):
     return next((disk for disk in disks if disk["path"] == root), disks[0] if disks else None)
 
 
-def _rules(rule, name, records, disk, version):
-    """Yield a Rule for each type that a rule names; the cap is what the engine makes of the limits at this point."""
-    unknown = set(rule) - _KEYS
-    if unknown:
-        raise BadOption(f"{name}: {', '.join(sorted(unknown))} is not known; known are {', '.join(sorted(_KEYS))}.")
-    limits = {}
-    for part, option in _LIMITS.items():
-        if rule.get(option):
-            size = parse_size(str(rule[option]), f"{name}: {option}")
-            if disk is None and (size.percent or part == "min_free"):
-                raise BadOption(f"{name}: {option} needs disk figures, and the facts have none.")
-            limits[part] = size.in_bytes(disk["total_bytes"] if disk else 0)
-    cap = engine_keep_bytes(total_bytes(records), disk["free_bytes"] if disk else 0, version, **limits)
-    include_all = bool(rule.get("all"))
-    unused_for = parse_duration(rule["unused_for"], f"{name}: unused_for") if rule.get("unused_for") else 0
-    for kind in rule.get("types") or [None]:
-        yield Rule(
-            all=include_all,
-            unused_for=unused_for,
-            type=kind,
-            keep_bytes=cap,
-            **record_filters(rule.get("filters"), include_all),
-        )
+def _engine_rule(rule, kind, total, free, version):
+    """Return the Rule that an engine makes of a PolicyRule for one type; the cap is what the limits come to now."""
+    cap = engine_keep_bytes(total, free, version, rule.reserved_space, rule.max_used_space, rule.min_free_space)
+    return Rule(
+        all=rule.all,
+        unused_for=rule.unused_for,
+        type=kind,
+        id=rule.id,
+        description=rule.description,
+        shared=rule.shared,
+        keep_bytes=cap,
+    )
 
 
 def _kept(left, rules, now):

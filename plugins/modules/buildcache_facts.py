@@ -9,30 +9,33 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments import (
     CONNECTION_OPTIONS,
+    LOCK_OPTIONS,
     check_builders,
     errors_reported,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import local_daemon
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import EngineClient
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts import facts
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import local_daemon
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import Daemon
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import locked
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Daemon
 
 
 def main():
     module = AnsibleModule(
         argument_spec=dict(
             CONNECTION_OPTIONS,
+            **LOCK_OPTIONS,
             builders={"type": "list", "elements": "str", "default": ["default"]},
             records={"type": "bool", "default": False},
         ),
         supports_check_mode=True,
     )
-    with errors_reported(module):
+    with errors_reported(module), locked(module.params, shared=True):
         check_builders(module.params["builders"])
         client = EngineClient(module.params)
         observation = observe(client)
-    daemon = local_daemon() if client.is_local else Daemon()
+        daemon = local_daemon(observation.engine.version, module.params["docker_host"]) if client.is_local else Daemon()
     module.exit_json(ansible_facts={"buildcache": facts(observation, daemon, with_records=module.params["records"])})
 
 

@@ -9,10 +9,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments import (
     CONNECTION_OPTIONS,
+    LOCK_OPTIONS,
     check_builders,
     errors_reported,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import Deadline, EngineClient
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import locked
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import wanted_from_options
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune import carry_out, decide, pretend
@@ -42,8 +44,8 @@ OPTIONS = {
 
 
 def main():
-    module = AnsibleModule(argument_spec=dict(CONNECTION_OPTIONS, **OPTIONS), supports_check_mode=True)
-    with errors_reported(module):
+    module = AnsibleModule(argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **OPTIONS), supports_check_mode=True)
+    with errors_reported(module), locked(module.params, shared=module.check_mode):
         check_builders(module.params["builders"])
         wanted = wanted_from_options(module.params)
         deadline = Deadline(parse_duration(module.params["deadline"], "deadline") / SECOND)

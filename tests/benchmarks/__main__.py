@@ -24,7 +24,7 @@ from pathlib import Path
 
 from ..lab.inventory import Host, Lab
 from ..lab.shell import LabError
-from . import tasks
+from . import rollout, tasks
 from .figures import BenchmarkError, Row, as_json, paired, table
 from .records import script
 
@@ -87,6 +87,12 @@ def _play(lab: Lab, host: Host, rounds: int) -> list[Row]:
     return tasks.play(str(lab.directory / "inventory.yml"), host.name, host.init_pid, 3 * rounds)
 
 
+def _rollout(lab: Lab, host: Host, rounds: int) -> list[Row]:
+    """A policy put in force on more and more of the lab's hosts at once."""
+    del host
+    return rollout.rollout(str(lab.directory / "inventory.yml"), list(lab.hosts), rounds)
+
+
 def _facts(lab: Lab, host: Host, rounds: int) -> list[Row]:
     """The facts module's own work: with a real engine, and with a scripted one that has many more records and takes
     as long for each as the real one did."""
@@ -113,7 +119,7 @@ def _removals(lab: Lab, host: Host, rounds: int) -> list[Row]:
     return [*rows, Row(name, f"{order}, memory", measured["memory"], "MiB")]
 
 
-BENCHMARKS = {"processes": _processes, "play": _play, "facts": _facts, "removals": _removals}
+BENCHMARKS = {"processes": _processes, "play": _play, "facts": _facts, "removals": _removals, "rollout": _rollout}
 
 
 def _measure(module: str, *arguments: str):

@@ -45,7 +45,7 @@ COMPRESSION = {"": None, ", uncompressed": "-o Compression=no -o ControlMaster=a
 def processes(inventory, host, rounds):
     """Return the Rows for one ansible process per task: the seconds that a person at a prompt waits."""
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        environment = _environment(scratch)
+        environment = fresh_environment(scratch)
 
         def run(name):
             module, options = TASKS[name]
@@ -53,7 +53,7 @@ def processes(inventory, host, rounds):
             if options:
                 command += ["-a", json.dumps(options)]
             start = time.perf_counter()
-            output = _ansible(command, environment)
+            output = run_ansible(command, environment)
             seconds = time.perf_counter() - start
             return seconds, "CHANGED" in output
 
@@ -74,13 +74,13 @@ def play(inventory, host, init_pid, rounds):
     rows = []
     for number, (suffix, ssh_args) in enumerate(COMPRESSION.items()):
         with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-            environment = _environment(scratch, ssh_args)
+            environment = fresh_environment(scratch, ssh_args)
             environment["ANSIBLE_CALLBACK_PLUGINS"] = str(Path(__file__).with_name("callback"))
             environment["ANSIBLE_STDOUT_CALLBACK"] = "stopwatch"
             environment["BENCH_NET_DEV"] = f"/proc/{init_pid}/net/dev"
             playbook = Path(scratch, "tasks.json")
             playbook.write_text(json.dumps(_playbook(host, rounds + 1)), encoding="utf-8")
-            output = _ansible(["ansible-playbook", "-i", inventory, str(playbook)], environment)
+            output = run_ansible(["ansible-playbook", "-i", inventory, str(playbook)], environment)
         lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
         # The first round connects, packs the payloads, and removes what there is to remove.
         measured = [lines[start : start + len(TASKS)] for start in range(len(TASKS), len(lines), len(TASKS))]
@@ -105,7 +105,7 @@ def _playbook(host, rounds):
     return [{"name": "Measure no-op tasks", "hosts": host, "gather_facts": False, "tasks": tasks}]
 
 
-def _environment(scratch, ssh_args=None):
+def fresh_environment(scratch, ssh_args=None):
     """Return the environment of an Ansible that connects anew and finds the collections that make has put in place."""
     collections = (ROOT / ".venv" / "collections", ROOT / ".venv" / "bench")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
@@ -117,7 +117,7 @@ def _environment(scratch, ssh_args=None):
     return environment
 
 
-def _ansible(command, environment):
+def run_ansible(command, environment):
     command = [str(BIN / command[0]), *command[1:]]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import builds
 import fleet
 import pytest
@@ -32,3 +35,21 @@ def lab():
 def empty(lab):
     """Every host's engine before the test, holding nothing: {host: State}."""
     return builds.empty_engines()
+
+
+@pytest.fixture(scope="session")
+def wheelhouse(lab, request):
+    """A directory of wheels for the Pythons of all hosts; pytest's cache keeps it."""
+    directory = request.config.cache.mkdir("wheelhouse")
+    ask = "import platform as p; print('.'.join(p.python_version_tuple()[:2]), p.machine())"
+    for answer in sorted(set(fleet.shell(ask, interpreter="python3 -").values())):
+        python, machine = answer.split()
+        download = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", directory, "--only-binary=:all:"]
+        download += ["--python-version", python, "--platform", f"manylinux2014_{machine}", "pip", "python-on-whales"]
+        for source in (["--no-index", "--find-links", directory], []):
+            ended = subprocess.run([*download, *source], capture_output=True, text=True, timeout=300, check=False)
+            if ended.returncode == 0:
+                break
+        else:
+            pytest.skip(f"No wheels for Python {python}: {(ended.stderr.strip() or 'pip failed').splitlines()[-1]}")
+    return directory

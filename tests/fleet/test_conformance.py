@@ -13,6 +13,7 @@ import random
 import time
 
 import builds
+import daemon
 import engine
 import fleet
 import pytest
@@ -23,6 +24,7 @@ STEPS = 6  # different build steps, so that builds share some and differ in othe
 QUIET = 20  # seconds between two rounds of builds, so that an age parts them
 ROOM = 12  # seconds that the preview and the run may take before a record of the second round is of that age
 EDGE = 256 * 1024  # bytes
+OWN_FILES = 48 * 1024  # bytes of small files and directories that a layer has beside its data, and no engine counts
 
 
 @pytest.mark.parametrize("trial", range(TRIALS))
@@ -37,6 +39,9 @@ def test_the_preview_names_what_the_run_removes(lab, trial):
         time.sleep(QUIET)
         second_round = time.monotonic()
         fleet.shell({host: _fill(random.Random(f"{SEED} {trial} {host} later"), host) for host in lab})
+    restarted = chance.random() < 0.2
+    if restarted:
+        daemon.restart()
     busy = not by_age and chance.random() < 0.15
     if busy:
         fleet.shell(builds.start("slow:1", f"{builds.FROM_SCRATCH}{builds.do('/bin/busybox sleep 15')}"))
@@ -74,7 +79,9 @@ def test_the_preview_names_what_the_run_removes(lab, trial):
         assert cache["bytes"] == sum(sizes[name]["Size"] for name in cache["ids"]), said
         if not busy and not preview[host]["steps"][2]["planned"]["uncertain"]:
             predicted, freed = preview[host]["predicted_bytes"], done[host]["freed_bytes"]
-            assert abs(predicted - freed) <= 0.05 * max(predicted, freed) + MB, (said, predicted, freed)
+            objects = sum(step["removed"]["count"] for step in done[host]["steps"])
+            uncounted = 0.05 * max(predicted, freed) + MB + OWN_FILES * objects
+            assert abs(predicted - freed) <= uncounted, (said, predicted, freed, objects)
     if busy:
         _wait_for_builds()
 
@@ -128,6 +135,8 @@ def _options(chance, before):
         "containers": chance.choice(("keep", "keep", "stopped")),
         "all": chance.random() < 0.4,
     }
+    if chance.random() < 0.2:
+        options["unused_for"] = "1s"  # all of them, but for parents that look used once their children go
     if chance.random() < 0.2:
         options["types"] = chance.choice((["regular"], ["source.local", "regular"], ["exec.cachemount"]))
     per_host = {}

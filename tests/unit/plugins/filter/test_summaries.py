@@ -7,7 +7,7 @@ from __future__ import annotations
 from ansible_collections.buildfleet.buildcache.plugins.filter.cleanup_summary import cleanup_summary
 from ansible_collections.buildfleet.buildcache.plugins.filter.facts_summary import facts_summary
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts import facts
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Daemon
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import Daemon
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import image, observation, record
 
 RESULT = {

@@ -212,7 +212,7 @@ def test_a_rule_becomes_filters(serve):
     rule = Rule(unused_for=90 * SECOND, type="regular", id="abc", description='say "hi", twice', shared=False)
     client_of(engine).prune_build_cache(rule, Deadline(5))
     assert query(engine.writes[0])["filters"] == {
-        "until": ["90s"],
+        "until": ["1m30s"],
         "type": ["regular"],
         "id": ["abc"],
         "description": ['"say \\"hi\\", twice"'],

@@ -17,6 +17,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import (
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import plan, wanted_from_options
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_timestamp
+from ansible_collections.buildfleet.buildcache.tests.unit.examples import examples
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import NOW, observation, options, record
 
 HOUR = 3600 * SECOND
@@ -117,6 +118,40 @@ def test_where_older_engines_divide_by_zero_every_record_is_uncertain():
     assert removals(unused, Rule(keep_bytes=250), "26.1.5", NOW).uncertain == {"a", "b", "c"}
 
 
+@pytest.mark.parametrize(
+    ("engine", "started_at", "expected"),
+    [
+        ("28.5.2", NOW, ["child"]),  # the parent counts as used by the removal, and is too young
+        ("28.5.2", NOW - 3 * 24 * HOUR, ["child", "parent"]),  # the engine has made the records itself
+        ("28.5.2", None, ["child", "parent"]),
+        ("20.10.24", NOW, ["child", "parent"]),
+    ],
+)
+def test_a_removal_after_a_start_is_a_use_of_the_parents(engine, started_at, expected):
+    family = [
+        record("parent", used="2026-01-08T12:00:00Z", created_at="2026-01-08T12:00:00Z"),
+        record("child", used="2026-01-08T12:00:00Z", created_at="2026-01-08T12:00:00Z", parents=("parent",)),
+    ]
+    found = removals(family, Rule(unused_for=HOUR), engine, NOW, started_at=started_at)
+    assert [one.id for one in found.records] == expected
+    assert [one.usage_count - family[0].usage_count for one in found.used.values()] == [1] * (2 - len(expected))
+
+
+def test_a_parent_that_looks_used_is_the_last_to_go_under_a_cap():
+    kept = [record("other", used="2026-01-09T12:00:00Z", usage_count=2)]
+    family = [record("parent", used="2026-01-01T00:00:00Z"), record("child", used="2026-01-01T00:00:00Z")]
+    family[1] = family[1]._replace(parents=("parent",))
+    for started_at, expected in ((None, ["child", "parent"]), (NOW, ["child", "other"])):
+        found = removals(kept + family, Rule(keep_bytes=150), "28.5.2", NOW, started_at=started_at)
+        assert [one.id for one in found.records] == expected
+
+
+def test_what_follows_from_a_choice_among_equals_is_uncertain_too():
+    twins = [record("a"), record("b"), record("parent", used="2026-01-01T00:00:00Z")]
+    twins[0] = twins[0]._replace(parents=("parent",))
+    assert removals(twins, Rule(keep_bytes=150), "28.5.2", NOW).uncertain == {"a", "b", "parent"}
+
+
 def naive(records, rule, engine):
     """BuildKit's loop as it stands in cache/manager.go: everything sorted anew for every single removal."""
     start = 1 if tuple(map(int, engine.split(".")[:2])) >= (28, 2) else 0
@@ -178,13 +213,13 @@ RULES = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(caches(), RULES.filter(lambda rule: rule.keep_bytes), st.sampled_from(ENGINES))
 def test_under_a_cap_the_order_is_that_of_the_plain_loop(records, rule, engine):
     assert removals(records, rule, engine, NOW).records == naive(records, rule, engine)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(caches(), RULES, st.sampled_from(ENGINES))
 def test_what_is_needed_stays(records, rule, engine):
     gone = {one.id for one in removals(records, rule, engine, NOW).records}
@@ -194,14 +229,14 @@ def test_what_is_needed_stays(records, rule, engine):
     assert all(reason_to_keep(one, rule, NOW) is None for one in records if one.id in gone)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(caches(), RULES.filter(lambda rule: not rule.keep_bytes), st.sampled_from(ENGINES))
 def test_without_a_cap_a_second_prune_finds_nothing(records, rule, engine):
     gone = {one.id for one in removals(records, rule, engine, NOW).records}
     assert removals([one for one in records if one.id not in gone], rule, engine, NOW).records == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(caches(), st.sampled_from(ENGINES), st.integers(1, 200), st.integers(1, 200))
 def test_more_space_never_removes_more(records, engine, cap, more):
     tight = removals(records, Rule(keep_bytes=cap), engine, NOW).records
@@ -209,7 +244,7 @@ def test_more_space_never_removes_more(records, engine, cap, more):
     assert roomy == tight[: len(roomy)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(caches(), st.booleans(), st.sampled_from([None, ["regular"], ["source.local", "regular"]]), st.integers(1, 300))
 def test_running_a_plan_and_planning_again_finds_nothing(records, include_all, types, limit):
     wanted = wanted_from_options(options(all=include_all, types=types, max_used_space=str(limit)))

@@ -69,30 +69,3 @@ def test_a_process_start_is_read_from_its_pid_file(tmp_path):
     pid_file.write_text("nonsense")
     assert _host.process_start(str(pid_file)) is None
     assert _host.process_start(str(tmp_path / "none")) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "policy"),
-    [
-        ('{"builder": {"gc": {"enabled": true}}}', {"enabled": True}),
-        ('{"builder": {"gc": []}}', {}),
-        ('{"builder": "gc"}', {}),
-        ("[]", {}),
-        ("{", None),
-        (None, {}),
-    ],
-)
-def test_of_a_configuration_that_cannot_be_read_nothing_is_known(tmp_path, text, policy):
-    path = tmp_path / "daemon.json"
-    if text is not None:
-        path.write_text(text)
-    daemon = _host.local_daemon(str(path), str(tmp_path / "pid"))
-    assert daemon.gc_policy == policy
-    assert daemon.started_at is None
-
-
-def test_the_time_of_the_last_change_is_the_files(tmp_path):
-    path = tmp_path / "daemon.json"
-    path.write_text("{}")
-    os.utime(str(path), (5, 17))
-    assert _host.local_daemon(str(path)).config_changed_at == 17

@@ -9,12 +9,14 @@ import pytest
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import (
     SECOND,
+    docker_size,
     go_duration,
     human_duration,
     human_size,
     parse_duration,
     parse_size,
     parse_timestamp,
+    version_tuple,
 )
 
 
@@ -70,11 +72,36 @@ def test_bad_durations_are_refused_by_name(text):
 
 @pytest.mark.parametrize(
     ("nanoseconds", "expected"),
-    [(SECOND, "1s"), (129600 * SECOND, "129600s"), (1_500_000_000, "1.5s"), (1, "0.000000001s")],
+    [
+        (SECOND, "1s"),
+        (129600 * SECOND, "36h"),
+        (5400 * SECOND, "1h30m"),
+        (3661 * SECOND, "1h1m1s"),
+        (1_500_000_000, "1.5s"),
+        (61_000_000_001, "1m1.000000001s"),
+        (1, "0.000000001s"),
+    ],
 )
-def test_durations_are_sent_in_seconds(nanoseconds, expected):
+def test_durations_are_spelled_as_every_engine_reads_them(nanoseconds, expected):
     assert go_duration(nanoseconds) == expected
     assert parse_duration(expected, "unused_for") == nanoseconds
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(0, "0"), (1, "1B"), (1536, "1536B"), (20 * 2**30, "20GB"), (2**50, "1PB"), (5 * 2**40 + 2**20, "5242881MB")],
+)
+def test_sizes_are_spelled_exactly(size, expected):
+    assert docker_size(size) == expected
+    assert not size or parse_size(expected, "size").in_bytes(0) == size
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [("28.5.2+dfsg4", (28, 5, 2)), ("28.0.0-rc.1", (28, 0, 0)), ("27.5", (27, 5, 0)), ("", (0, 0, 0))],
+)
+def test_versions_are_compared_by_their_numbers(version, expected):
+    assert version_tuple(version) == expected
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts import facts
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import engine_keep_bytes
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Daemon
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import Daemon
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._what_if import gc_plan
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import filesystem, observation, record
 
@@ -74,8 +74,18 @@ def test_percentages_are_of_the_engines_own_file_system():
 
 
 def test_another_version_shows_what_an_upgrade_would_change():
-    rules = [{"min_free_space": "300"}]
-    assert removed(rules, "28.0.1") == ["mount", "new", "old"]
+    rules = [{"min_free_space": "500", "max_used_space": "700"}]
+    assert removed(rules, "28.5.2") == ["mount"]
+    with pytest.raises(BadOption, match="28.0.2 is the first"):
+        removed(rules, "28.0.1")
+
+
+def test_enough_free_space_alone_removes_nothing():
+    assert removed([{"min_free_space": "300"}], "28.5.2") == []
+
+
+def test_what_one_rule_frees_counts_for_the_next():
+    rules = [{"types": ["exec.cachemount"], "unused_for": "2d"}, {"min_free_space": "600"}]
     assert removed(rules, "28.5.2") == ["mount"]
 
 
@@ -88,9 +98,9 @@ def test_no_rules_remove_nothing():
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ({"keep": "1GB"}, "rule 1: keep is not known"),
-        ({"max_used_space": "much"}, "rule 1: max_used_space: 'much' is not a size"),
-        ({"unused_for": "long"}, "rule 1: unused_for: 'long' is not a duration"),
+        ({"keep": "1GB"}, "rules[0]: keep is not known"),
+        ({"max_used_space": "much"}, "rules[0]: max_used_space: 'much' is not a size"),
+        ({"unused_for": "long"}, "rules[0]: unused_for: 'long' is not a duration"),
         ({"filters": {"label": "x"}}, "and so remove everything"),
     ],
 )

@@ -1,0 +1,160 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which GC policy the running daemon obeys. Pure.
+
+dockerd reads builder.gc at its start only, in every version (moby, daemon/reload.go).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import (
+    from_daemon_json,
+    from_report,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint import traps
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Policy
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
+
+_HOURS = 3600 * SECOND
+
+# Age and ``all`` of the four default rules (BuildKit, cmd/buildkitd/config/gcpolicy.go, DefaultGCPolicy).
+_DEFAULT_RULES = [(48 * _HOURS, False), (60 * 24 * _HOURS, False), (0, False), (0, True)]
+
+
+@dataclass(frozen=True)
+class InEffect:
+    """What the running daemon obeys: its Policy, None where that cannot be known; how it is known (``buildx``,
+    ``start_time`` or ``unknown``); and whether a restart is needed for the file's policy, None where unknown."""
+
+    policy: Policy | None
+    source: str
+    restart_required: bool | None
+
+
+@dataclass(frozen=True)
+class LastLook:
+    """What an earlier run saw: the digest of the file's policy, the latest moment at which that can have become what
+    it was, and when it was seen. Times in seconds since the epoch."""
+
+    digest: str
+    since: float
+    seen: float
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """dockerd as the host has it. What cannot be known is None; times in seconds since the epoch.
+
+    ``config`` is the dict of its configuration file, {} without one, and ``problem`` says why that cannot be used;
+    ``changed_at`` is when it was written to, ``reported`` the GC rules that the engine says it obeys, ``last`` the
+    LastLook of an earlier run.
+    """
+
+    config: dict | None = None
+    problem: str | None = None
+    changed_at: float | None = None
+    started_at: float | None = None
+    reported: list | None = None
+    last: LastLook | None = None
+    now: float = 0.0
+
+
+@dataclass(frozen=True)
+class Status:
+    """The GC policy of a host: what the engine would read from the file now, None where it could not; what it obeys;
+    and the Traps in the file."""
+
+    in_file: Policy | None
+    in_effect: InEffect
+    traps: tuple = ()
+
+
+def gc_status(daemon, engine_version):
+    """Return the Status of a Daemon."""
+    in_file = None if daemon.config is None else from_daemon_json(daemon.config.get("builder"), engine_version)
+    since = look(in_file, daemon.changed_at, daemon.started_at, daemon.last, daemon.now).since
+    return Status(
+        in_file=in_file,
+        in_effect=in_effect(in_file, daemon.reported, daemon.started_at, since),
+        traps=tuple(traps(daemon.config or {}, engine_version)),
+    )
+
+
+def digest(policy):
+    """Return a short text that is the same for policies of the same meaning; "" for None."""
+    return hashlib.sha256(repr(policy.meaning).encode()).hexdigest() if policy else ""
+
+
+def look(policy, changed_at, started_at, last, now):
+    """Return the LastLook of this run: when at the latest the file came to mean what it does.
+
+    ``changed_at`` is when the file was last written to (None without a file), ``started_at`` when the daemon started
+    (None where unknown), ``last`` the LastLook before (or None). A file that was written to since, and means the same,
+    has not changed; unless the daemon started in between, when it may have meant something else.
+    """
+    new = LastLook(digest(policy), changed_at or 0.0, now)
+    if last is None or started_at is None or started_at > last.seen:
+        return new
+    if new.digest == last.digest:
+        return replace(new, since=last.since)
+    # The time of a file can be set; that it changed after the last look is certain.
+    return replace(new, since=max(new.since, last.seen))
+
+
+def in_effect(in_file, reported, started_at, since):
+    """Return the InEffect of a host.
+
+    ``in_file`` is the Policy that the engine would read now (None where it could not), ``reported`` the rules that
+    the running one reports (None where it does not), ``since`` when the file last changed its meaning.
+    """
+    if reported is not None:
+        rules = from_report(reported)
+        obeyed = Policy(enabled=bool(rules), rules=rules or None)
+        if in_file and in_file.enabled and in_file.rules is None and _are_default(rules, in_file.default_sizes):
+            obeyed = in_file
+        if in_file is None:
+            return InEffect(obeyed, "buildx", None)
+        same = _obeys(obeyed, in_file)
+        return InEffect(in_file if same else obeyed, "buildx", not same)
+    if started_at is None or in_file is None:
+        return InEffect(None, "unknown", None)
+    if since <= started_at:
+        return InEffect(in_file, "start_time", False)
+    return InEffect(None, "start_time", True)
+
+
+def _are_default(rules, sizes):
+    shape = [(rule.unused_for, rule.all) for rule in rules]
+    last = (rules[-1].reserved_space, rules[-1].max_used_space, rules[-1].min_free_space) if rules else None
+    return shape == _DEFAULT_RULES and (not any(sizes) or sizes == last)
+
+
+def _obeys(obeyed, policy):
+    """Whether a daemon that obeys one Policy obeys the other.
+
+    Ages a second apart are the same: an engine reckons them from a moment of its start, in whole seconds, and reports
+    them with what that took (moby, builder-next/builder.go, toBuildkitPruneInfo).
+    """
+    if obeyed.rules and policy.rules and len(obeyed.rules) == len(policy.rules):
+        pairs = zip(obeyed.rules, policy.rules)
+        rules = (
+            replace(one, unused_for=other.unused_for) if abs(one.unused_for - other.unused_for) <= SECOND else one
+            for one, other in pairs
+        )
+        obeyed = replace(obeyed, rules=tuple(rules))
+    return obeyed.meaning == policy.meaning
+
+
+def restart_required(daemon, obeyed, policy):
+    """Return whether a Daemon, which obeys ``obeyed`` (an InEffect), has to be restarted for a Policy that is now
+    written to its file."""
+    if policy and obeyed.policy and _obeys(obeyed.policy, policy):
+        return False
+    # What the file says now may be what it said when the daemon started.
+    since = look(policy, daemon.now, daemon.started_at, daemon.last, daemon.now).since
+    return in_effect(policy, daemon.reported, daemon.started_at, since).restart_required is not False

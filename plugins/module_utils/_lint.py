@@ -1,0 +1,250 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is wrong with a GC policy in daemon.json that dockerd does not say, or says only by not starting. Pure.
+
+Each Trap has a row in docs/gc_policy_traps.md with what each engine version makes of it. Sources: as in _dialects.py.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import (
+    DEFAULT_SIZE_KEYS,
+    FIRST_WITH_MIN_FREE,
+    SIZES_OPTIONAL,
+    dialect,
+    enabled_by_default,
+    folded,
+    from_daemon_json,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint_filters import filter_traps, is_filter
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Trap, policy_traps
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
+
+_LARGEST = 2**62
+"""Bytes: half of what the engine's integers hold."""
+
+# What every version's size parser takes (docker/go-units, RAMInBytes; a regular expression until 2021).
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kmgtp])i?)?b?", re.IGNORECASE | re.ASCII)
+
+_BROKEN = "every run of the GC of engines before 28.0.2 fails with it (BuildKit issue 5821). Upgrade, or take it out."
+
+_BUILDER_KEYS = {"gc", "entitlements", "history"}
+_RULE_SIZES = ("keepStorage", "reservedSpace", "maxUsedSpace", "minFreeSpace")
+
+
+def traps(config, engine_version):
+    """Return the Traps in ``config``, the dict of a daemon.json, for an engine of that version."""
+    found = [
+        Trap("gc_key_ignored", key, 'dockerd knows the key only as "builder", in lower case, and refuses to start.')
+        for key in config
+        if key != "builder" and key.lower() == "builder"
+    ]
+    try:
+        found += _builder(config.get("builder"), engine_version)
+    except _WrongType as wrong:
+        found.append(wrong.trap)
+    return found
+
+
+class _WrongType(Exception):
+    """A value of a type that dockerd refuses; what lies below it is not looked at."""
+
+    def __init__(self, where, expected):
+        super().__init__(where)
+        self.trap = Trap("gc_wrong_type", where, f"dockerd refuses to start: this must be {expected}.")
+
+
+def _section(value, where):
+    """Return a dict with its keys folded, refusing other types."""
+    if not isinstance(value, (dict, type(None))):
+        raise _WrongType(where, "an object")
+    return folded(value)
+
+
+def _of_type(section, key, where, kind, expected):
+    value = section.get(key.lower())
+    if value is not None and not isinstance(value, kind):
+        raise _WrongType(f"{where}.{key}", expected)
+    return value
+
+
+def _builder(spelled, version):
+    yield from _keys_twice(spelled, "builder")
+    builder = _section(spelled, "builder")
+    yield from _unknown_keys(builder, _BUILDER_KEYS, "builder")
+    _check_history(_section(builder.get("history"), "builder.history"), version)
+    where = "builder.gc"
+    section = _section(builder.get("gc"), where)
+    yield from _keys_twice(builder.get("gc"), where)
+    yield from _unknown_keys(section, {"enabled", "policy", *map(str.lower, DEFAULT_SIZE_KEYS)}, where)
+    enabled = _of_type(section, "enabled", where, bool, "true or false, without quotes")
+    rules = _of_type(section, "policy", where, list, "a list of rules")
+    found = _default_rules(section, where, version) if rules is None else _policy(section, rules, where, version)
+    if enabled is False:
+        # Only types are looked at; sizes and filters are never parsed.
+        found = [trap for trap in found if trap.code == "gc_wrong_type"]
+    yield from found
+
+
+def _default_rules(section, where, version):
+    """Yield what is wrong with the sizes of the default rules."""
+    limits = dialect(version).defaults
+    yield from _sizes(section, DEFAULT_SIZE_KEYS, limits, "defaultKeepStorage", where)
+    if len(limits) == 1:
+        return
+    if not _is_set(section.get("defaultminfreespace")):
+        return
+    if version_tuple(version) < FIRST_WITH_MIN_FREE:
+        yield Trap("gc_min_free_broken", f"{where}.defaultMinFreeSpace", _BROKEN)
+    elif not _is_set(section.get("defaultmaxusedspace")):
+        yield Trap(
+            "gc_min_free_alone",
+            f"{where}.defaultMinFreeSpace",
+            "without defaultMaxUsedSpace an engine removes a record at every run even where enough is free, or all of "
+            "them before 28.1. Write defaultMaxUsedSpace beside it.",
+        )
+
+
+def _policy(section, rules, where, version):
+    """Yield what is wrong with a policy's rules, and with what stands beside them."""
+    yield from _sizes(section, DEFAULT_SIZE_KEYS, dialect(version).defaults, "defaultKeepStorage", where)
+    if section.get("enabled") is None and not enabled_by_default(version):
+        yield Trap("gc_disabled", where, f'engine {version} ignores the policy unless "enabled" is true. Add it.')
+    defaults = [key for key in DEFAULT_SIZE_KEYS if section.get(key.lower())]
+    if defaults and len(dialect(version).sizes) > 1:
+        yield Trap(
+            "gc_key_ignored",
+            f"{where}.{defaults[0]}",
+            "it shapes the default rules only, and is ignored beside a policy. Give each rule its sizes.",
+        )
+    intact = True
+    for number, rule in enumerate(rules):
+        found = list(_rule(rule, f"{where}.policy[{number}]", version, section.get("defaultkeepstorage")))
+        intact = intact and not found
+        yield from found
+    policy = from_daemon_json({"gc": {**section, "enabled": True}}, version)
+    if intact and policy:
+        yield from policy_traps(policy, f"{where}.policy")
+
+
+def _keys_twice(section, where):
+    """Yield the keys that differ only in case; Go's decoder takes them for one."""
+    if isinstance(section, dict) and len(folded(section)) < len(section):
+        yield Trap(
+            "gc_key_ignored", where, "a key stands here twice, in different case; dockerd takes the last. Keep one."
+        )
+
+
+def _unknown_keys(section, known, where):
+    for key in section:
+        if key not in known:
+            yield Trap(
+                "gc_key_ignored", f"{where}.{key}", "dockerd knows no such key here, and ignores it. Take it out."
+            )
+
+
+def _check_history(history, version):
+    """Refuse a maxAge of the wrong type: seconds in 24, text since 25 (moby, daemon/config/builder.go)."""
+    age = history.get("maxage")
+    if age is None:
+        return
+    number = isinstance(age, (int, float)) and not isinstance(age, bool)
+    if version_tuple(version) >= (25,) and not isinstance(age, str):
+        raise _WrongType("builder.history.maxAge", 'text such as "48h"')
+    if (24,) <= version_tuple(version) < (25,) and not number:
+        raise _WrongType("builder.history.maxAge", "a number of seconds")
+
+
+def _sizes(section, keys, known, alias, where):
+    """Yield what is wrong with sizes. ``known`` are the keys of this version, ``alias`` an older name for the first."""
+    for key in keys:
+        text = _of_type(section, key, where, str, 'text such as "20GB"')
+        if text is None:
+            continue
+        place = f"{where}.{key}"
+        if key not in known and key != alias:
+            yield Trap(
+                "gc_key_ignored", place, f"this engine does not know it, and ignores it. It knows {', '.join(known)}."
+            )
+        elif key not in known and section.get(known[0].lower()):
+            yield Trap(
+                "gc_key_ignored",
+                place,
+                f"it is an older name for {known[0]}, which stands beside it and wins. Take it out.",
+            )
+        elif text.strip().endswith("%"):
+            yield Trap(
+                "gc_percentage",
+                place,
+                "dockerd takes no percentages and refuses to start. Give a size such as "
+                "20GB, or let buildcache_gc_policy reckon it.",
+            )
+        elif text and not _is_size(text):
+            yield Trap(
+                "gc_bad_size",
+                place,
+                "dockerd does not take this for a size and refuses to start, or reads it "
+                "otherwise in other versions. Write a number and a unit, such as 20GB.",
+            )
+
+
+def _is_size(text):
+    size = _SIZE.fullmatch(text)
+    return bool(size) and float(size[1]) * 1024 ** (" kmgtp".index((size[2] or " ").lower())) <= _LARGEST
+
+
+def _is_set(size):
+    """Whether a size is more than nothing."""
+    return bool(size and re.search("[1-9]", size))
+
+
+def _rule(rule, where, version, default_size):
+    try:
+        yield from _rule_in_parts(rule, where, version, default_size)
+    except _WrongType as wrong:
+        yield wrong.trap
+
+
+def _rule_in_parts(spelled, where, version, default_size):
+    rule = _section(spelled, where)
+    number = version_tuple(version)
+    yield from _keys_twice(spelled, where)
+    yield from _unknown_keys(rule, {"all", "filter", *map(str.lower, _RULE_SIZES)}, where)
+    include_all = _of_type(rule, "all", where, bool, "true or false, without quotes")
+    known = dialect(version).sizes
+    yield from _sizes(rule, _RULE_SIZES, known, "keepStorage", where)
+    if len(known) == 1:
+        size = rule.get("keepstorage")
+        if not size and number < SIZES_OPTIONAL:
+            yield Trap(
+                "gc_keep_storage_missing",
+                where,
+                f'engine {version} refuses to start where a rule has no keepStorage. Add one; "0" is no limit.',
+            )
+        elif size and not _is_set(size) and _is_set(default_size):
+            yield Trap(
+                "gc_zero_falls_back",
+                f"{where}.keepStorage",
+                "a zero is replaced by defaultKeepStorage. Take that out, or give the rule a size.",
+            )
+    elif _is_set(rule.get("minfreespace")) and number < FIRST_WITH_MIN_FREE:
+        yield Trap(
+            "gc_min_free_broken",
+            f"{where}.minFreeSpace",
+            _BROKEN,
+        )
+    elif _is_set(rule.get("minfreespace")) and not _is_set(rule.get("maxusedspace")):
+        yield Trap(
+            "gc_min_free_alone",
+            f"{where}.minFreeSpace",
+            "without maxUsedSpace an engine removes a record at "
+            "every run even where enough is free, or all of them before 28.1. Write maxUsedSpace beside it.",
+        )
+    filters = rule.get("filter")
+    if not is_filter(filters):
+        raise _WrongType(f"{where}.filter", 'a list of texts such as ["type=regular"]')
+    yield from filter_traps(filters, f"{where}.filter", number, include_all)

@@ -1,0 +1,179 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is wrong with the filters of a rule in daemon.json; a part of _lint.py. Pure.
+
+Sources: as in _dialects.py, and containerd's filter language (pkg/filters).
+"""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import FLAGS, READABLE_VALUE, filters_of
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import FIRST_WITH_DESCRIPTION
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import TYPES, Trap
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_duration
+
+_LONGEST = 2**62
+"""Nanoseconds: half of what the engine's integers hold."""
+
+_GO_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|ms|m|s|us|µs|ns))+", re.ASCII)
+_PLAIN_ID = re.compile(r"\^?[a-z0-9]+\$?")
+
+
+def is_filter(filters):
+    """Whether a value has a type that dockerd takes for the filters of a rule."""
+    if isinstance(filters, dict):
+        return all(
+            values is None or (isinstance(values, dict) and all(isinstance(one, bool) for one in values.values()))
+            for values in filters.values()
+        )
+    return filters is None or (isinstance(filters, list) and all(isinstance(text, str) for text in filters))
+
+
+def filter_traps(filters, where, version, include_all):
+    """Yield the Traps in the filters of a rule, for an engine of that version (a tuple)."""
+    if isinstance(filters, list):
+        for text in filters:
+            if "=" not in text:
+                yield Trap(
+                    "gc_filter_without_value",
+                    where,
+                    f"{text!r} has no value: engines to 20.10 crash, later "
+                    "ones fail at every GC, and skip the rules after it. Write key=value; in the older form "
+                    'of an object, {"private": {}} can stand without.',
+                )
+                return
+    pairs = filters_of(filters)
+    if {"until", "unused-for"} <= {key for key, _values in pairs}:
+        yield Trap(
+            "gc_until_and_unused_for",
+            where,
+            "dockerd refuses to start with both until and unused-for. They mean the same: keep one.",
+        )
+    for key, values in pairs:
+        if len(values) > 1:
+            yield Trap(
+                "gc_two_values", where, f"dockerd refuses to start with two values for {key}. Write a rule for each."
+            )
+        else:
+            yield from _filter(key, values[0] if values else None, where, version, include_all)
+
+
+def _filter(key, value, where, version, include_all):
+    if key in FLAGS:
+        if value is not None:
+            yield Trap(
+                "gc_policy_never_matches",
+                where,
+                f"{key} takes no value, and with one matches no record. Write "
+                f'the filter as an object, {{"{key}": {{}}}}.',
+            )
+        elif key == "shared" and not include_all:
+            yield Trap("gc_policy_never_matches", where, "shared records are only removed by a rule with all: true.")
+    elif key not in _FILTERS:
+        operator = "; there is no operator but =" if key[-1:] in "!~<>" else ""
+        yield Trap(
+            "gc_filter_ignored",
+            where,
+            f"engines know no filter {key!r}{operator}, and drop it: the rule "
+            "removes what it was to spare. Take it out.",
+        )
+    elif value is None:
+        yield Trap(
+            "gc_filter_without_value",
+            where,
+            f"{key} needs a value; without one every GC fails, or the filter matches every record.",
+        )
+    else:
+        yield from _FILTERS[key](key, value, where, version, include_all)
+
+
+def _age(key, value, where, _version, _all):
+    try:
+        good = _GO_DURATION.fullmatch(value) and parse_duration(value, key) < _LONGEST
+    except (BadOption, OverflowError):
+        good = False
+    if not good:
+        yield Trap(
+            "gc_bad_duration",
+            where,
+            f"{key} needs a duration larger than zero such as 48h; dockerd knows "
+            "neither days nor weeks, and refuses to start with what it cannot read, or takes it for a point in "
+            "time.",
+        )
+
+
+def _value(key, value, where):
+    """Yield what is wrong with a value as a part of an expression of the filter language."""
+    if value[:1] in ("=", "~", "!"):
+        yield Trap(
+            "gc_filter_operator",
+            where,
+            f"{key}= is the only way to write it; a second operator makes every GC fail, and skip the rules after it.",
+        )
+    elif "," in value and not value.startswith('"'):
+        yield Trap(
+            "gc_filter_comma",
+            where,
+            f"a comma in the value of {key} begins another condition, all of which must hold; "
+            "no record meets both, or every GC fails. Write a rule for each.",
+        )
+    elif not READABLE_VALUE.fullmatch(value):
+        yield Trap(
+            "gc_filter_unreadable",
+            where,
+            f"the value of {key} makes every GC fail, and skip the rules after it. Put it in double quotes.",
+        )
+
+
+def _type(key, value, where, _version, include_all):
+    unreadable = list(_value(key, value, where))
+    yield from unreadable
+    if not unreadable and value not in TYPES:
+        yield Trap("gc_policy_never_matches", where, f"no record is of type {value!r}; types are {', '.join(TYPES)}.")
+
+
+def _id(key, value, where, _version, _all):
+    unreadable = list(_value(key, value, where))
+    yield from unreadable
+    if not unreadable and not _PLAIN_ID.fullmatch(value):
+        yield Trap(
+            "gc_filter_unreadable",
+            where,
+            "id is a regular expression that is put into another expression; "
+            "only a part of an id (a-z, 0-9), with ^ and $ at its ends, is sure to be read as it looks.",
+        )
+
+
+def _description(key, value, where, version, _all):
+    yield from _value(key, value, where)
+    if version < FIRST_WITH_DESCRIPTION:
+        yield Trap(
+            "gc_policy_never_matches",
+            where,
+            "engines before 27.0 do not look at descriptions when they collect garbage: the rule matches no record.",
+        )
+
+
+def _never(key, _value, where, _version, _all):
+    yield Trap(
+        "gc_policy_never_matches",
+        where,
+        f"engines do not fill in {key} when they collect garbage: the rule matches no record.",
+    )
+
+
+_FILTERS = {
+    "until": _age,
+    "unused-for": _age,
+    "type": _type,
+    "id": _id,
+    "description": _description,
+    "parent": _never,
+    "inuse": _never,
+}
+"""The filters with a value (moby, builder-next/builder.go, cacheFields)."""

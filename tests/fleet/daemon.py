@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The hosts' dockerd: its configuration file, and restarts that come more often than systemd likes."""
+
+from __future__ import annotations
+
+import fleet
+
+CONFIG = "/etc/docker/daemon.json"
+_KEPT = "/root/daemon.json.before"
+
+KEEP = f"rm -f {_KEPT}; [ ! -e {CONFIG} ] || cp -p {CONFIG} {_KEPT}\n"
+"""A script that keeps the configuration file as the lab made it."""
+
+PUT_BACK = f"rm -f {CONFIG}; [ ! -e {_KEPT} ] || cp -p {_KEPT} {CONFIG}\n"
+"""A script that puts it back."""
+
+# The counter of starts, of which systemd allows three a minute, is what reset-failed resets.
+RESTART = """
+systemctl reset-failed docker.service docker.socket 2>/dev/null || true
+systemctl restart docker || { journalctl --unit docker --no-pager --lines 5 --output cat >&2; exit 1; }
+"""
+"""A script that restarts dockerd, and fails with its last words where it does not start."""
+
+
+def restart(on=None):
+    """Restart dockerd and wait until it answers."""
+    fleet.shell(RESTART, on)
+
+
+def texts(on=None):
+    """Return {host: text of the configuration file}, "" where there is none."""
+    return fleet.shell(f"cat {CONFIG} 2>/dev/null || true", on)
+
+
+def put(texts_by_host):
+    """Write the configuration files: {host: text}."""
+    fleet.shell(
+        {
+            host: f"mkdir -p /etc/docker\ncat >{CONFIG} <<'END-OF-CONFIG'\n{text}\nEND-OF-CONFIG\n"
+            for host, text in texts_by_host.items()
+        }
+    )

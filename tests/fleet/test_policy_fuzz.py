@@ -1,0 +1,130 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The linter against the engines' own parsers, by starting dockerd: what it accepts, every engine starts and collects
+garbage with; what it says stops an engine, does.
+
+Accepted policies are started in batches, one list of rules after the other, since each rule is read on its own. Of
+the spoilt ones, those that the linter accepts have to start as well: so what dockerd refuses, the linter has refused.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+
+import daemon
+import fleet
+import pytest
+from policies import policy, spoilt
+from trials import SEED
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint import traps
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
+
+NUMBER = 300
+BATCH = 30
+
+# By a code, a policy that no engine, or none of those before the version, starts with.
+STOPPERS = [
+    ("gc_bad_size", [{"keepStorage": "10Q"}], None),
+    ("gc_percentage", [{"keepStorage": "10%"}], None),
+    ("gc_wrong_type", [{"keepStorage": 10}], None),
+    ("gc_wrong_type", [{"keepStorage": "1GB", "filter": "type=regular"}], None),
+    ("gc_two_values", [{"keepStorage": "1GB", "filter": ["type=regular", "type=internal"]}], None),
+    ("gc_until_and_unused_for", [{"keepStorage": "1GB", "filter": ["until=1h", "unused-for=1h"]}], None),
+    ("gc_bad_duration", [{"keepStorage": "1GB", "filter": ["unused-for=2d"]}], None),
+    ("gc_keep_storage_missing", [{"filter": ["unused-for=48h"]}], (27, 5)),
+    ("gc_filter_without_value", [{"keepStorage": "1GB", "filter": ["private"]}], (23, 0)),
+]
+
+# After GC has run: a second from the start, and a little.
+_START = """
+journalctl --rotate --vacuum-time=1s >/dev/null 2>&1 || true
+systemctl reset-failed docker.service docker.socket 2>/dev/null || true
+if timeout 30 systemctl start docker; then sleep 2; echo "started"; else echo "refused"; systemctl stop docker; fi
+journalctl --unit docker --no-pager --output cat --since="@$before" | grep -E 'gc error|failed to start daemon|panic' \
+    | head -3 | sed 's/^/   /' || true
+systemctl stop docker.service docker.socket 2>/dev/null
+"""
+
+
+@pytest.fixture(scope="module")
+def versions(lab):
+    """The version of each host's engine; their configuration files are as they were again in the end."""
+    found = {host: facts["engine"]["version"] for host, facts in fleet.facts().items()}
+    fleet.shell(f"{daemon.KEEP}systemctl stop docker.service docker.socket 2>/dev/null")
+    yield found
+    fleet.shell(daemon.PUT_BACK)
+    daemon.restart()
+
+
+def _config(own, rules):
+    gc = {"enabled": True, "policy": rules}
+    return {**own, "builder": {"gc": gc}}
+
+
+def _started(configs):
+    """Start each host's dockerd with one configuration after the other: {host: [what it said]}."""
+    scripts = {
+        host: "".join(
+            f"before=$(date +%s)\ncat >{daemon.CONFIG} <<'END-OF-CONFIG'\n{json.dumps(config)}\nEND-OF-CONFIG\n{_START}"
+            "echo END-OF-ONE\n"
+            for config in each
+        )
+        for host, each in configs.items()
+    }
+    printed = fleet.shell(scripts)
+    return {host: text.split("END-OF-ONE\n")[:-1] for host, text in printed.items()}
+
+
+def _own():
+    return {host: json.loads(text or "{}") for host, text in daemon.texts().items()}
+
+
+def _pools(version):
+    """Return NUMBER policies that the linter accepts, NUMBER spoilt ones that it accepts, and how many it refused."""
+    chance = random.Random(f"{SEED} {version}")
+    number = version_tuple(version)
+    good, harmless, refused = [], [], 0
+    while len(good) < NUMBER:
+        rules = policy(chance, number)
+        if not traps({"builder": {"gc": {"enabled": True, "policy": rules}}}, version):
+            good.append(rules)
+    for _trial in range(NUMBER):
+        rules = spoilt(chance, number)
+        if traps({"builder": {"gc": {"enabled": True, "policy": rules}}}, version):
+            refused += 1
+        else:
+            harmless.append(rules)
+    return good, harmless, refused
+
+
+def test_every_policy_that_the_linter_accepts_starts_and_collects(versions):
+    own, configs = _own(), {}
+    for host, version in versions.items():
+        good, harmless, refused = _pools(version)
+        print(f"SEED={SEED}, {host}: {len(good)} accepted, {refused} spoilt refused, {len(harmless)} spoilt accepted")
+        assert refused > NUMBER / 2, host
+        pool = good + harmless
+        configs[host] = [
+            _config(own[host], [rule for rules in pool[at : at + BATCH] for rule in rules])
+            for at in range(0, len(pool), BATCH)
+        ]
+    for host, said in _started(configs).items():
+        for config, answer in zip(configs[host], said, strict=True):
+            assert answer.strip() == "started", (host, answer, json.dumps(config))
+
+
+def test_what_the_linter_says_stops_an_engine_does(versions):
+    own, configs, codes = _own(), {}, {}
+    for host, version in versions.items():
+        held = [one for one in STOPPERS if one[2] is None or version_tuple(version) < one[2]]
+        configs[host] = [_config(own[host], rules) for _code, rules, _until in held]
+        codes[host] = [code for code, _rules, _until in held]
+        for code, config in zip(codes[host], configs[host], strict=True):
+            assert code in {trap.code for trap in traps(config, version)}, (host, config)
+    for host, said in _started(configs).items():
+        for code, answer in zip(codes[host], said, strict=True):
+            assert answer.startswith("refused"), (host, code, answer)

@@ -1,0 +1,17 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How many examples the property tests try."""
+
+from __future__ import annotations
+
+import sys
+
+THOROUGH = ((3, 8), (3, 13))
+"""The oldest and the newest Python that everybody tests with; what lies between shows little of its own."""
+
+
+def examples(number):
+    """Return how many examples to try where ``number`` are tried on the Pythons that are tested thoroughly."""
+    return number if sys.version_info[:2] in THOROUGH else max(number // 10, 10)

@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import locked
+
+HERE = {"docker_host": "unix:///var/run/docker.sock", "lock_timeout": "100ms"}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "lock")
+
+
+@pytest.mark.parametrize(("first", "second", "meet"), [(True, True, True), (True, False, False), (False, True, False)])
+def test_those_who_look_share_and_others_are_alone(path, first, second, meet):
+    with locked(HERE, shared=first, path=path):
+        if meet:
+            with locked(HERE, shared=second, path=path):
+                pass
+        else:
+            with pytest.raises(BuildcacheError, match=r"for longer than 100ms \(lock_timeout\)"):
+                with locked(HERE, shared=second, path=path):
+                    pass
+    with locked(HERE, path=path):
+        assert os.path.exists(path)
+
+
+def test_a_failure_lets_go(path):
+    with pytest.raises(ZeroDivisionError):
+        with locked(HERE, path=path):
+            raise ZeroDivisionError
+    with locked(HERE, path=path):
+        pass
+
+
+def test_an_engine_elsewhere_has_no_lock_here(path):
+    with locked(dict(HERE, docker_host="tcp://build1.example.com:2376"), path=path):
+        assert not os.path.exists(path)
+
+
+def test_what_cannot_be_locked_is_said(path):
+    with pytest.raises(BadOption, match="lock_timeout: 'long' is not a duration"):
+        with locked(dict(HERE, lock_timeout="long"), path=path):
+            pass
+    os.symlink("elsewhere", path)
+    with pytest.raises(BuildcacheError, match="cannot be opened"):
+        with locked(HERE, path=path):
+            pass

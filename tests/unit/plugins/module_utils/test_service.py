@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils import _service
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._service import service_manager
+
+
+class Host:
+    """Answers commands by their last words, and notes them."""
+
+    def __init__(self, **answers):
+        self.commands = []
+        self.answers = answers
+
+    def run(self, command):
+        assert command[0] == "timeout"
+        self.commands.append(" ".join(command[2:]))
+        answers = (answer for words, answer in self.answers.items() if words in command)
+        return next(answers, (0, "", ""))
+
+
+def test_systemd_restarts_without_waiting_and_forgets_earlier_starts():
+    host = Host()
+    service_manager("systemd", "docker", host.run).restart()
+    assert host.commands == [
+        "systemctl reset-failed docker",
+        "systemctl reset-failed docker.socket",
+        "systemctl --no-block restart docker",
+    ]
+
+
+def test_a_users_engine_is_the_users_systemds(monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    host = Host(**{"is-failed": (0, "failed\n", "")})
+    assert service_manager("systemd_user", "docker", host.run).has_failed()
+    assert host.commands == ["systemctl --user is-failed docker"]
+
+
+def test_an_init_script_is_run_to_its_end():
+    host = Host(service=(1, "", "docker: unrecognized service\n"))
+    with pytest.raises(BuildcacheError, match="service docker restart failed: docker: unrecognized service"):
+        service_manager("sysvinit", "docker", host.run).restart()
+
+
+@pytest.mark.parametrize(("status", "message"), [(124, "did not end within 20 s"), (127, "There is no systemctl")])
+def test_a_manager_that_hangs_or_is_not_there_is_said(status, message):
+    with pytest.raises(BuildcacheError, match=message):
+        service_manager("systemd", "docker", Host(systemctl=(status, "", "")).run).restart()
+
+
+def test_a_start_that_cannot_be_ended_is_killed_and_its_children_are_not(monkeypatch):
+    monkeypatch.setattr(_service, "_PATIENCE", 0)
+    host = Host(**{"is-active": (0, "activating\n", "")})
+    service_manager("systemd", "docker", host.run).end()
+    assert host.commands[-2:] == [
+        "systemctl kill --kill-who=control --signal=KILL docker",
+        "systemctl kill --kill-who=main --signal=KILL docker",
+    ]
+
+
+def test_trouble_is_what_dockerd_says_of_it_once_and_without_its_configuration():
+    lines = [
+        'time="x" level=info msg="Reloaded configuration" config="secret"',
+        "failed to start daemon: no",
+        'time="x" level=error msg="worse"',
+        "failed to start daemon: no",
+    ]
+    host = Host(**{"_SYSTEMD_UNIT=docker.service": (0, "\n".join(lines), "")})
+    found = service_manager("systemd", "docker", host.run).trouble(17.9)
+    assert found == ["failed to start daemon: no", 'time="x" level=error msg="worse"']
+    assert "--since=@17 " in host.commands[0]
