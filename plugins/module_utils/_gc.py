@@ -9,16 +9,12 @@ Source: BuildKit, cache/manager.go: Prune, pruneOnce, calculateKeepBytes, sortDe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._queue import Queue
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._order import Lineage, least_worth_first
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import NEVER_WITHOUT_ALL
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import (
-    format_timestamp,
-    parse_timestamp,
-    version_tuple,
-)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_timestamp, version_tuple
 
 
 @dataclass(frozen=True)
@@ -111,10 +107,9 @@ def engine_keep_bytes(total, free, engine_version, reserved=0, max_used=0, min_f
 class Removals:
     """The records that a rule removes, in order, and the ids of those of which not all go.
 
-    BuildKit leaves open which of several records with the same rank goes first. Where a cap ends a removal among such
-    records, ``uncertain`` has the ids of all of them, and of those that go or stay with them: some are in ``records``,
-    and any of the others may go instead. ``used`` has the records that stay and that count as used by the removal of
-    their children, as they are then, by id.
+    BuildKit leaves open which of several records with the same rank goes first. ``uncertain`` has the ids of all that
+    go by one choice and stay by another: some are in ``records``, and any of the others may go instead. ``used`` has
+    the records that stay and that count as used by the removal of their children, as they are then, by id.
     """
 
     records: list
@@ -131,107 +126,26 @@ def removals(records, rule, engine_version, now, total=None, started_at=None):
     it is BuildKit's own; of several records with one rank the least used comes first, as it does where BuildKit's
     sort is stable (up to a dozen candidates).
     """
-    total = total_bytes(records) if total is None else total
     version = _version(engine_version)
-    one = _removals(records, rule, version, now, total, started_at)
-    if not one.uncertain:
-        return one
-    # What follows from the other choice among equals is as likely.
-    other = _removals(records, rule, version, now, total, started_at, backwards=True)
-    either = {record.id for record in one.records} ^ {record.id for record in other.records}
-    return replace(one, uncertain=one.uncertain | either)
-
-
-def _removals(records, rule, version, now, total, started_at, backwards=False):
+    removable = {one.id for one in records if reason_to_keep(one, rule, now) is None}
     started_at = started_at if version.uses_parents else None
-    lineage = _Lineage(records, {one.id for one in records if reason_to_keep(one, rule, now) is None}, started_at)
+    lineage = Lineage(records, removable, now, started_at, by_age=bool(rule.unused_for))
     if rule.keep_bytes:
-        removed, uncertain = _least_worth_first(lineage, rule, version, now, total, backwards)
+        total = total_bytes(records) if total is None else total
+        removed, used, uncertain = least_worth_first(lineage, version.rank_start, total, rule.keep_bytes)
     else:
-        removed, uncertain = _layer_by_layer(lineage, rule, now), frozenset()
+        removed, used, uncertain = _layer_by_layer(lineage), lineage.used, frozenset()
     gone = {record.id for record in removed}
-    used = {name: record for name, record in lineage.used.items() if name not in gone}
-    return Removals(removed, uncertain, used)
+    return Removals(removed, uncertain, {name: record for name, record in used.items() if name not in gone})
 
 
-class _Lineage:
-    """Who builds on whom while records go, and which parents that makes look used."""
-
-    def __init__(self, records, removable, started_at):
-        """``removable`` are the ids of the records that may go, ``started_at`` when the engine started, or None."""
-        self.by_id = {record.id: record for record in records}
-        self.removable = removable
-        self.used = {}
-        self._children = dict.fromkeys(self.by_id, 0)
-        self._old_children = dict.fromkeys(self.by_id, 0)
-        self._old = set()
-        for record in records:
-            old = record.parents and started_at and (parse_timestamp(record.created_at) or 0) < started_at
-            if old:
-                self._old.add(record.id)
-            for parent in record.parents:
-                if parent in self._children:
-                    self._children[parent] += 1
-                    self._old_children[parent] += bool(old)
-
-    def leaves(self):
-        """Return the records that may go now."""
-        return [self.by_id[name] for name in sorted(self.removable) if not self._children[name]]
-
-    def may_be_used(self):
-        """Return how many records can come to look used."""
-        return sum(1 for count in self._old_children.values() if count)
-
-    def remove(self, record, rule, now):
-        """Take a record out; return the parents whose last child it was and that may go themselves."""
-        freed = []
-        for parent in record.parents:
-            if parent not in self._children:
-                continue
-            self._children[parent] -= 1
-            if record.id in self._old:
-                self._old_children[parent] -= 1
-                if not self._old_children[parent]:
-                    self._use(parent, rule, now)
-            if not self._children[parent] and parent in self.removable:
-                freed.append(self.by_id[parent])
-        return freed
-
-    def _use(self, name, rule, now):
-        record = self.by_id[name]
-        # One after the other, so that each has a time of its own.
-        used_at = format_timestamp(now + 1 + len(self.used))
-        self.used[name] = self.by_id[name] = record._replace(last_used_at=used_at, usage_count=record.usage_count + 1)
-        if rule.unused_for:
-            self.removable.discard(name)
-
-
-def _layer_by_layer(lineage, rule, now):
+def _layer_by_layer(lineage):
     removed, layer = [], lineage.leaves()
     while layer:
         removed += layer
-        freed = [parent for record in layer for parent in lineage.remove(record, rule, now)]
+        freed = [parent for record in layer for parent in lineage.remove(record)]
         layer = sorted(freed, key=lambda one: one.id)
     return removed
-
-
-def _least_worth_first(lineage, rule, version, now, left, backwards):
-    """Return the removed records and the ids of those of which not all go; ``backwards`` among equals."""
-    times = [now + 1 + number for number in range(lineage.may_be_used())]
-    queue = Queue([lineage.by_id[name] for name in lineage.removable], version.rank_start, times, backwards)
-    removed, ties = [], []
-    for record in lineage.leaves():
-        queue.push(record)
-    while left >= rule.keep_bytes and queue.size:
-        record, tied = queue.pop()
-        removed.append(record)
-        if tied:
-            ties.append(tied)
-        left -= record.size
-        for parent in lineage.remove(record, rule, now):
-            queue.push(parent)
-    gone = {record.id for record in removed}
-    return removed, frozenset(name for tied in ties if not tied <= gone for name in tied)
 
 
 def reason_to_keep(record, rule, now):

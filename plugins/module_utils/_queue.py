@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left
+from copy import copy
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_timestamp
 
@@ -24,17 +25,15 @@ class Queue:
     list, in order of the usage counts, and are shifted when a distinct time comes or goes.
     """
 
-    def __init__(self, records, start, later=(), backwards=False):
+    def __init__(self, records, start, later=()):
         """``records`` are all that may ever be pushed, ``later`` the times of last use that they may have got by then
-        (nanoseconds since the epoch), ``start`` is where ranks begin. ``backwards`` turns the order of equals round.
+        (nanoseconds since the epoch), ``start`` is where ranks begin.
         """
         self.size = 0
         self._start = start
-        self._backwards = backwards
-        distinct = {parse_timestamp(record.last_used_at) or 0 for record in records}
-        distinct = sorted(distinct.union(later) - {0})
-        order = sorted((record.id for record in records), reverse=backwards)
-        self._order = {name: place for place, name in enumerate(order)}
+        # By their texts, since each is needed again when its record comes.
+        self._times = {text: parse_timestamp(text) or 0 for text in {record.last_used_at for record in records}}
+        distinct = sorted({*self._times.values(), *later} - {0})
         self._places = {time: place for place, time in enumerate(distinct, 1)}
         self._present = [0] * (len(distinct) + 1)
         self._distinct = 0
@@ -43,7 +42,9 @@ class Queue:
 
     def push(self, record):
         """Add a candidate."""
-        time = parse_timestamp(record.last_used_at) or 0
+        time = self._times.get(record.last_used_at)
+        if time is None:
+            time = parse_timestamp(record.last_used_at)
         self._note(time, 1)
         group = bisect_left(self._counts, record.usage_count)
         if group == len(self._counts) or self._counts[group] != record.usage_count:
@@ -55,28 +56,48 @@ class Queue:
             ):
                 column.insert(group, value)
             self._rank_counts()
-        heapq.heappush(self._heaps[group], (time, self._order[record.id], record))
+        heapq.heappush(self._heaps[group], (time, record.id, record))
         self._rank_head(group)
         self.size += 1
 
-    def pop(self):
-        """Remove the first candidate; return it and the ids of all that rank the same, or () where it is alone."""
+    def first(self):
+        """Return the group whose head goes first, and the ids of all that rank the same, () where it is alone."""
         times = self._start + self._distinct
-        if times and self._uses:
-            worths = [rank / times + use for rank, use in zip(self._ranks, self._uses)]
-            best = min(worths)
-            group = len(worths) - 1 - worths[::-1].index(best) if self._backwards else worths.index(best)
-            tied = _first_ids(self._heaps[group])
-            if worths.count(best) > 1:
-                tied = [name for heap, worth in zip(self._heaps, worths) if worth == best for name in _first_ids(heap)]
-        else:
+        if not times or not self._uses:
             # Go divides 0 by 0 and sorts by what is no number: any order is as good.
-            group = -1 if self._backwards else 0
-            tied = [record.id for heap in self._heaps for _time, _order, record in heap]
-        return self._take(group), frozenset(tied) if len(tied) > 1 else ()
+            tied = [record.id for heap in self._heaps for _time, _id, record in heap]
+            return 0, tied if len(tied) > 1 else ()
+        worths = [rank / times + use for rank, use in zip(self._ranks, self._uses)]
+        best = min(worths)
+        group = worths.index(best)
+        tied = _first_ids(self._heaps[group])
+        if worths.count(best) > 1:
+            tied = [name for heap, worth in zip(self._heaps, worths) if worth == best for name in _first_ids(heap)]
+        return group, tied if len(tied) > 1 else ()
 
-    def _take(self, group):
-        time, _order, record = heapq.heappop(self._heaps[group])
+    def head(self, group):
+        """Return the first record of a group."""
+        return self._heaps[group][0][2]
+
+    def take(self, group):
+        """Remove the first record of a group and return it."""
+        time, _id, record = heapq.heappop(self._heaps[group])
+        self._taken(group, time)
+        return record
+
+    def take_named(self, name):
+        """Remove the record with this id and return it."""
+        for group, heap in enumerate(self._heaps):
+            for place, (time, entry_id, record) in enumerate(heap):
+                if entry_id == name:
+                    heap[place] = heap[-1]
+                    heap.pop()
+                    heapq.heapify(heap)
+                    self._taken(group, time)
+                    return record
+        raise KeyError(name)
+
+    def _taken(self, group, time):
         self.size -= 1
         self._note(time, -1)
         if self._heaps[group]:
@@ -85,7 +106,14 @@ class Queue:
             for column in (self._counts, self._heaps, self._heads, self._ranks):
                 del column[group]
             self._rank_counts()
-        return record
+
+    def fork(self):
+        """Return a copy that goes its own way."""
+        twin = copy(self)
+        for name in ("_counts", "_heads", "_ranks", "_uses", "_present", "_tree"):
+            setattr(twin, name, list(getattr(self, name)))
+        twin._heaps = [list(heap) for heap in self._heaps]
+        return twin
 
     def _rank_counts(self):
         """Rank the usage counts anew: each one's share of the highest rank, none where that is 0."""

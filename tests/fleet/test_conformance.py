@@ -9,6 +9,7 @@ The seed stands at the head of the report; see trials.py.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 
@@ -72,6 +73,8 @@ def test_the_preview_names_what_the_run_removes(lab, trial):
         if any(_planned_ids(one[host]) != _planned_ids(preview[host]) for one in around):
             print(f"{said}: on the edge, not compared")
             continue
+        # Shown where the trial fails, so that the plan can be made again without the host.
+        print(f"{host}: {json.dumps([preview[host]['steps'], done[host]['steps'], before[host].records])}")
         for planned, removed in zip(preview[host]["steps"], done[host]["steps"], strict=True):
             _compare(planned["planned"], removed["removed"], f"{said}: {planned['step']}")
         cache = done[host]["steps"][2]["removed"]

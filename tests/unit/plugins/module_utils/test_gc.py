@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils import _order
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import (
     Rule,
     keep_bytes,
@@ -146,39 +147,54 @@ def test_a_parent_that_looks_used_is_the_last_to_go_under_a_cap():
         assert [one.id for one in found.records] == expected
 
 
+def test_uses_by_a_later_rule_come_after_those_by_an_earlier_one():
+    used = [record("old", used="2026-01-01T00:00:00Z"), record("used", used="2026-01-10T12:00:01Z", usage_count=2)]
+    family = [record("parent", used="2026-01-01T00:00:00Z", created_at="2026-01-01T00:00:00Z")]
+    family.append(family[0]._replace(id="child", parents=("parent",)))
+    found = removals(used + family, Rule(keep_bytes=1), "28.5.2", NOW, started_at=NOW)
+    assert [one.id for one in found.records][2:] == ["used", "parent"]
+
+
 def test_what_follows_from_a_choice_among_equals_is_uncertain_too():
     twins = [record("a"), record("b"), record("parent", used="2026-01-01T00:00:00Z")]
     twins[0] = twins[0]._replace(parents=("parent",))
-    assert removals(twins, Rule(keep_bytes=150), "28.5.2", NOW).uncertain == {"a", "b", "parent"}
+    assert removals(twins, Rule(keep_bytes=150), "28.5.2", NOW).uncertain == {"b", "parent"}
 
 
-def naive(records, rule, engine):
-    """BuildKit's loop as it stands in cache/manager.go: everything sorted anew for every single removal."""
+def first_of(candidates, engine):
+    """Return the candidates of which BuildKit removes any one first: sortDeleteRecords as it stands."""
     start = 1 if tuple(map(int, engine.split(".")[:2])) >= (28, 2) else 0
-    left, gone, total = list(records), [], total_bytes(records)
-    while not (rule.keep_bytes and total < rule.keep_bytes):
+    times = sorted({parse_timestamp(one.last_used_at) for one in candidates if one.last_used_at})
+    counts = sorted({one.usage_count for one in candidates} - {0})
+    if not (start + len(times) and start + len(counts)):
+        return candidates
+
+    def key(one):
+        time = times.index(parse_timestamp(one.last_used_at)) + 1 if one.last_used_at else 0
+        count = counts.index(one.usage_count) + 1 if one.usage_count else 0
+        return (start + time) / (start + len(times)) + (start + count) / (start + len(counts))
+
+    best = min(map(key, candidates))
+    return [one for one in candidates if key(one) == best]
+
+
+def ways(records, rule, engine):
+    """Yield whatever BuildKit's loop may remove, as sets of ids, trying every choice among equals.
+
+    The loop stands as in cache/manager.go: everything sorted anew for every single removal.
+    """
+    todo, seen = [(frozenset(records), total_bytes(records))], set()
+    while todo:
+        left, total = todo.pop()
+        if left in seen:
+            continue
+        seen.add(left)
         parents = {parent for one in left for parent in one.parents}
         candidates = [one for one in left if one.id not in parents and reason_to_keep(one, rule, NOW) is None]
-        if not candidates:
-            break
-        times = sorted({parse_timestamp(one.last_used_at) for one in candidates if one.last_used_at})
-        counts = sorted({one.usage_count for one in candidates} - {0})
-
-        def key(one, times=times, counts=counts):
-            time = times.index(parse_timestamp(one.last_used_at)) + 1 if one.last_used_at else 0
-            count = counts.index(one.usage_count) + 1 if one.usage_count else 0
-            return (start + time) / (start + len(times) or 1) + (start + count) / (start + len(counts) or 1)
-
-        if start + len(times) and start + len(counts):
-            best = min(map(key, candidates))
-            tied = [one for one in candidates if key(one) == best]
+        if not candidates or total < rule.keep_bytes:
+            yield {one.id for one in records if one not in left}
         else:
-            tied = candidates
-        first = min(tied, key=lambda one: (one.usage_count, parse_timestamp(one.last_used_at) or 0, one.id))
-        gone.append(first)
-        left.remove(first)
-        total -= first.size
-    return gone
+            todo += [(left - {one}, total - one.size) for one in first_of(candidates, engine)]
 
 
 @st.composite
@@ -215,8 +231,31 @@ RULES = st.builds(
 
 @settings(max_examples=examples(100), deadline=None)
 @given(caches(), RULES.filter(lambda rule: rule.keep_bytes), st.sampled_from(ENGINES))
-def test_under_a_cap_the_order_is_that_of_the_plain_loop(records, rule, engine):
-    assert removals(records, rule, engine, NOW).records == naive(records, rule, engine)
+def test_under_a_cap_what_may_go_is_what_the_plain_loop_may_remove(records, rule, engine):
+    found = removals(records, rule, engine, NOW)
+    gone = {one.id for one in found.records}
+    possible = list(ways(records, rule, engine))
+    assert gone in possible
+    assert found.uncertain == set().union(*possible) - set.intersection(*possible)
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(caches(), RULES.filter(lambda rule: rule.keep_bytes), st.sampled_from(ENGINES))
+def test_under_a_cap_each_record_is_the_first_of_those_that_may_go(records, rule, engine):
+    left = list(records)
+    for one in removals(records, rule, engine, NOW).records:
+        parents = {parent for other in left for parent in other.parents}
+        candidates = [other for other in left if other.id not in parents and reason_to_keep(other, rule, NOW) is None]
+        assert one in first_of(candidates, engine)
+        left.remove(one)
+
+
+def test_where_there_are_too_many_choices_all_that_may_go_from_there_is_uncertain(monkeypatch):
+    monkeypatch.setattr(_order, "_PATIENCE", 0)
+    records = [record("first", used=None), record("a"), record("b"), record("last", used="2026-01-10T11:30:00Z")]
+    found = removals(records, Rule(keep_bytes=250), "28.5.2", NOW)
+    assert [one.id for one in found.records] == ["first", "a"]
+    assert found.uncertain == {"a", "b", "last"}
 
 
 @settings(max_examples=examples(100), deadline=None)
