@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from ansible.module_utils.basic import env_fallback
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError
 
 
 def _certificate(name):
@@ -60,15 +60,10 @@ CONNECTION_OPTIONS = {
 }
 
 
-def check_builders(names):
-    """Raise BadOption where a builder other than the engine's embedded one is named."""
-    others = [name for name in names if name != "default"]
-    if others or not names:
-        raise BadOption(
-            f"builders: {', '.join(others) or 'the list is empty'}: only 'default', the BuildKit embedded in the "
-            "engine, can be named."
-        )
-
+BUILDER_OPTIONS = {
+    "builders": {"type": "list", "elements": "str", "default": ["default"]},
+    "buildx_config": {"type": "path"},
+}
 
 LOCK_OPTIONS = {"lock_timeout": {"type": "str", "default": "10m"}}
 

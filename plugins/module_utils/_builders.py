@@ -2,16 +2,341 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The edge to buildx, over python-on-whales, which is imported only when a question is asked here."""
+"""The edge to buildx and to the builders behind it, over python-on-whales, which is imported only when it is needed.
+
+python-on-whales finds and configures the docker command. What it does not wrap, or reads into shapes that lose
+something, is run by that command in one place, Buildx.run.
+"""
 
 from __future__ import annotations
 
+import glob
 import json
+import os
+import pwd
+import re
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
+from contextlib import suppress
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import (
+    EMBEDDED,
+    OLDEST_BUILDKIT,
+    OLDEST_BUILDX,
+    RUNNING,
+    STOPPED,
+    filesystem_from_stat,
+    nodes_from_listing,
+    prune_arguments,
+    pruned_from_buildctl,
+    records_from_buildctl,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import EngineClient
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import (
+    BuildcacheError,
+    BuilderError,
+    DeadlineReached,
+    NoBuildx,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe, records_of
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Engine, Observation
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_timestamp, version_tuple
+
+_STATE = "/var/lib/buildkit"
+"""Where a container builder has its cache (buildx, util/confutil, DefaultBuildKitStateDir)."""
+
+_SOCKETS = ("default", "unix:///var/run/docker.sock", "unix:///run/docker.sock")
 _LIMITS_KNOWN = "maxUsedSpace"
 """A key that buildx puts into every GC rule since it knows all three limits (0.18)."""
+
+_TLS_FILES = {"ca_path": "ca.pem", "client_cert": "cert.pem", "client_key": "key.pem"}
+
+
+class Buildx:
+    """The builders of one user, by the docker command of this host.
+
+    All methods raise BuilderError where the command fails, and DeadlineReached where it takes longer than it may.
+    """
+
+    def __init__(self, connection, config=None):
+        """``connection`` are the connection options, ``config`` the directory of the user's buildx configuration.
+
+        Raises NoBuildx where the host has no buildx, and BuilderError where what is there cannot be used.
+        """
+        self._connection, self._timeout = connection, connection["timeout"]
+        self._environment, identity = {}, []
+        if config:
+            identity = _as_owner(config)
+            self._environment["BUILDX_CONFIG"] = config
+            if os.path.basename(config.rstrip("/")) == "buildx":
+                self._environment["DOCKER_CONFIG"] = os.path.dirname(config.rstrip("/"))
+        self._settings = {"client_call": [*identity, "docker"]}
+        self._clients = {}
+        self._own_host = connection["docker_host"]
+        self._check_buildx()
+        self._docker_client = _python_on_whales()
+
+    def nodes(self):
+        """Return the Nodes of all builders but the engine's own."""
+        return nodes_from_listing(self.run("buildx", "ls", "--format", "json"))
+
+    def node_client(self, node):
+        """Return what talks to a running Node: a ContainerNode, a RemoteNode or an EngineNode.
+
+        Raises BuilderError where nothing can.
+        """
+        if node.trouble:
+            raise BuilderError(node.trouble)
+        if node.driver == "docker":
+            return EngineNode(self._engine_of(node))
+        if version_tuple(node.version or "") < OLDEST_BUILDKIT:
+            raise BuilderError(
+                f"Builder {node.builder} runs BuildKit {node.version}, which does not tell its records exactly; "
+                f"{'.'.join(map(str, OLDEST_BUILDKIT))} is the first that does. Create it anew with a newer one."
+            )
+        if node.driver == "docker-container":
+            return ContainerNode(self, node)
+        if node.driver == "remote":
+            return RemoteNode(self, node)
+        raise BuilderError(
+            f"Builder {node.builder} is run by the driver {node.driver}, whose records cannot be had exactly. Prune it "
+            "where it runs."
+        )
+
+    def is_here(self, node):
+        """Whether the data of a Node is held by the engine that the module talks to."""
+        return node.driver == "docker-container" and node.endpoint in (*_SOCKETS, self._own_host)
+
+    def start(self, node):
+        """Start a builder and return its Node as it is then."""
+        self.run("buildx", "inspect", node.builder, "--bootstrap", patience=max(self._timeout, 120))
+        return next(one for one in self.nodes() if (one.builder, one.name) == (node.builder, node.name))
+
+    def put_to_rest(self, node):
+        """Bring a Node that start() has started back to what it was."""
+        self.run("buildx", "stop", node.builder)
+        if node.status != STOPPED:
+            # It had no container, and gets by without one: its cache is in the volume.
+            self.run("rm", node.container, endpoint=node.endpoint)
+
+    def run(self, *arguments, endpoint=None, patience=None):
+        """Run the docker command with these arguments and return what it prints.
+
+        ``endpoint`` is the docker context or the address of another engine, ``patience`` how many seconds it may take.
+        """
+        return self.run_command([*self._client(endpoint).docker_cmd, *arguments], patience)
+
+    def run_command(self, command, patience=None):
+        """Run a command in the user's environment and return what it prints."""
+        command = [str(word) for word in command]
+        try:
+            ended = subprocess.run(
+                command,
+                env={**os.environ, **self._environment},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=patience or self._timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as problem:
+            if patience:
+                raise DeadlineReached("The deadline was reached while the builder was at work.", True) from problem
+            raise BuilderError(
+                f"{_shown(command)} did not end within {self._timeout} s. Raise the option timeout, or see why."
+            ) from problem
+        except OSError as problem:
+            raise BuilderError(f"{_shown(command)} cannot be run: {problem.strerror}.") from problem
+        if ended.returncode:
+            said = ended.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+            raise BuilderError(f"{_shown(command)} failed: {said[-1]}")
+        return ended.stdout.decode(errors="replace")
+
+    def _client(self, endpoint):
+        if endpoint not in self._clients:
+            settings = dict(self._settings)
+            if endpoint and "://" in endpoint:
+                settings["host"] = endpoint
+            elif endpoint:
+                settings["context"] = endpoint
+            elif self._own_host not in _SOCKETS:
+                settings.update(_tls_settings(self._connection))
+            self._clients[endpoint] = self._docker_client(**settings)
+        return self._clients[endpoint]
+
+    def _check_buildx(self):
+        if not shutil.which("docker"):
+            raise NoBuildx("This host has no docker command, and so no builder but the engine's own.")
+        try:
+            answer = self.run_command([*self._settings["client_call"], "buildx", "version"])
+        except BuilderError as problem:
+            if not re.search("is not a docker command|unknown command", str(problem)):
+                raise
+            raise NoBuildx(f"This host has no buildx, and so no builder but the engine's own: {problem}") from problem
+        # "github.com/docker/buildx v0.13.1 …"
+        version = next((word.lstrip("v") for word in answer.split() if re.match(r"v?\d+\.\d+", word)), "0")
+        if version_tuple(version) < OLDEST_BUILDX:
+            raise BuilderError(
+                f"buildx {version} on this host cannot list its builders so that a program can read it; "
+                f"{'.'.join(map(str, OLDEST_BUILDX))} is the first that can. Upgrade it, or leave builders out."
+            )
+
+    def _engine_of(self, node):
+        """Return the EngineClient of a builder that is a docker context's."""
+        (context,) = json.loads(self.run("context", "inspect", node.endpoint))
+        address = ((context.get("Endpoints") or {}).get("docker") or {}).get("Host") or ""
+        if address.startswith("ssh:"):
+            raise BuilderError(
+                f"Builder {node.builder} is the engine of a docker context over SSH ({address}). Run the task on that "
+                "host, or give its engine an address with TLS."
+            )
+        connection = dict(self._connection, docker_host=address, api_version="auto", tls=False, validate_certs=False)
+        directory = os.path.join((context.get("Storage") or {}).get("TLSPath") or "", "docker")
+        files = {option: os.path.join(directory, name) for option, name in _TLS_FILES.items()}
+        connection.update({option: path if os.path.exists(path) else None for option, path in files.items()})
+        if any(connection[option] for option in _TLS_FILES):
+            skip = context["Endpoints"]["docker"].get("SkipTLSVerify")
+            connection.update(tls=True, validate_certs=not skip, tls_hostname=None)
+        client = EngineClient(connection)
+        if client.info().get("ID") == EngineClient(self._connection).info().get("ID"):
+            raise BuilderError(f"Builder {node.builder} is {EMBEDDED} by another name.")
+        return client
+
+
+def buildx_for(options):
+    """Return the Buildx of a module's options, None where they name no builder but the engine's own.
+
+    A host without buildx has no other builder, so that there ``all`` comes to the same. Raises BuilderError.
+    """
+    if set(options["builders"]) == {EMBEDDED}:
+        return None
+    try:
+        return Buildx(options, options["buildx_config"])
+    except NoBuildx:
+        if "all" not in options["builders"]:
+            raise
+        return None
+
+
+def known_nodes(config=None):
+    """Return the names of the nodes of all builders of all users of this host, as far as they can be read.
+
+    ``config`` is a directory with a buildx configuration that is in no home.
+    """
+    homes = [os.path.join(user.pw_dir, ".docker", "buildx") for user in pwd.getpwall()]
+    found = set()
+    for directory in {*homes, config or "", os.environ.get("BUILDX_CONFIG", "")} - {""}:
+        for path in glob.glob(os.path.join(glob.escape(directory), "instances", "*")):
+            with suppress(OSError, ValueError, AttributeError, TypeError, KeyError):
+                with open(path, encoding="utf-8") as file:
+                    found.update(node["Name"] for node in json.load(file)["Nodes"])
+    return found
+
+
+class EngineNode:
+    """A builder that is embedded in another engine."""
+
+    def __init__(self, client):
+        """``client`` is the EngineClient of that engine."""
+        self._client = client
+
+    def observe(self):
+        """Return its Observation, with nothing but the records."""
+        seen = observe(self._client)
+        return Observation(seen.engine, seen.records, (), (), 0, seen.filesystems)
+
+    def records(self):
+        """Return its Records."""
+        return records_of(self._client.disk_usage())
+
+    def prune_build_cache(self, rule, deadline):
+        """Remove what the Rule selects; return the answer as the Engine API gives it."""
+        return self._client.prune_build_cache(rule, deadline)
+
+
+class _BuildkitNode:
+    """A BuildKit of its own, which is asked by its own buildctl."""
+
+    def __init__(self, buildx, node):
+        self._buildx, self._node = buildx, node
+
+    def observe(self):
+        """Return its Observation: the records, and the file system where that can be measured."""
+        disk = self._filesystem()
+        engine = Engine(
+            version=self._node.engine_version,
+            api_version="",
+            image_store="",
+            storage_driver="",
+            root_dir=_STATE,
+            data_dirs=(),
+            live_restore=False,
+            now=time.time_ns(),
+            started_at=self._started_at(),
+        )
+        return Observation(engine, self.records(), (), (), 0, (disk,) if disk else ())
+
+    def records(self):
+        """Return its Records."""
+        return records_from_buildctl(self._buildctl("du", "--format", "{{json .}}"))
+
+    def prune_build_cache(self, rule, deadline):
+        """Remove what the Rule selects; return the answer as the Engine API gives it."""
+        text = self._buildctl(*prune_arguments(rule), patience=deadline.remaining())
+        ids, size = pruned_from_buildctl(text)
+        return {"CachesDeleted": ids, "SpaceReclaimed": size}
+
+
+class ContainerNode(_BuildkitNode):
+    """A running node of the driver docker-container."""
+
+    def _buildctl(self, *arguments, patience=None):
+        return self._exec("buildctl", *arguments, patience=patience)
+
+    def _filesystem(self):
+        try:
+            return filesystem_from_stat(_STATE, self._exec("stat", "-f", "-c", "%S %b %f %a %c %d", _STATE))
+        except BuildcacheError:
+            # An image may have no stat; only limits that need it will say that it is missing.
+            return None
+
+    def _started_at(self):
+        text = self._buildx.run(
+            "inspect", "--format", "{{.State.StartedAt}}", self._node.container, endpoint=self._node.endpoint
+        )
+        return parse_timestamp(text.strip())
+
+    def _exec(self, *command, patience=None):
+        return self._buildx.run("exec", self._node.container, *command, endpoint=self._node.endpoint, patience=patience)
+
+
+class RemoteNode(_BuildkitNode):
+    """A running node of the driver remote, asked by the host's own buildctl."""
+
+    def __init__(self, buildx, node):
+        """Raises BuilderError where the host has no buildctl."""
+        super().__init__(buildx, node)
+        if not shutil.which("buildctl"):
+            raise BuilderError(
+                f"Builder {node.builder} is remote, and only BuildKit's own buildctl tells its records exactly. There "
+                "is none on this host: install it, or prune the builder where it runs."
+            )
+        options = dict(node.options)
+        self._command = ["buildctl", "--addr", node.endpoint]
+        for option, name in (("cacert", "ca"), ("cert", "cert"), ("key", "key"), ("servername", "servername")):
+            if options.get(option):
+                self._command += [f"--tls{name}", options[option]]
+
+    def _buildctl(self, *arguments, patience=None):
+        return self._buildx.run_command([*self._command, *arguments], patience)
+
+    def _filesystem(self):
+        return None
+
+    def _started_at(self):
+        return None
 
 
 def reported_rules(docker_host):
@@ -33,15 +358,60 @@ def reported_rules(docker_host):
     with tempfile.TemporaryDirectory(prefix="buildcache-") as nothing:
         try:
             printed = run([*client.docker_cmd, "buildx", "ls", "--format", "json"], env={"BUILDX_CONFIG": nothing})
-            nodes = [node for line in printed.splitlines() for node in _nodes(json.loads(line))]
+            nodes = [node for line in printed.splitlines() for node in _own_nodes(json.loads(line))]
         except (DockerException, ValueError, OSError):
             return None
     rules = nodes[0].get("GCPolicy") or [] if nodes else None
     return rules if rules is None or all(_LIMITS_KNOWN in rule for rule in rules) else None
 
 
-def _nodes(builder):
+def _own_nodes(builder):
     """Return the running nodes of the builder `default`, the engine's own."""
-    if builder.get("Name") != "default":
+    if builder.get("Name") != EMBEDDED:
         return []
-    return [node for node in builder.get("Nodes") or () if node.get("Status") == "running"]
+    return [node for node in builder.get("Nodes") or () if node.get("Status") == RUNNING]
+
+
+def _python_on_whales():
+    try:
+        from python_on_whales import DockerClient
+    except ImportError as problem:
+        raise BuilderError(
+            f"Builders other than {EMBEDDED!r} need python-on-whales, which cannot be imported by {sys.executable} on "
+            f"this host ({problem}). The role buildfleet.buildcache.prepare installs it: set prepare_buildx: true, and "
+            "ansible_python_interpreter as it says."
+        ) from problem
+    return DockerClient
+
+
+def _as_owner(config):
+    """Return what runs a command as the owner of a directory where root runs this, so that no file becomes root's.
+
+    Raises BuilderError where there is no such directory.
+    """
+    try:
+        owner = os.stat(config)
+    except OSError as problem:
+        raise BuilderError(f"buildx_config: {config}: {problem.strerror}. Name a user's ~/.docker/buildx.") from problem
+    if os.geteuid() or not owner.st_uid:
+        return []
+    return ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--init-groups"]
+
+
+def _tls_settings(connection):
+    """Return the connection options as python-on-whales names them."""
+    settings = {"host": connection["docker_host"]}
+    if connection["tls"] or connection["validate_certs"]:
+        settings.update(
+            tls=True,
+            tlsverify=bool(connection["validate_certs"]),
+            tlscacert=connection["ca_path"],
+            tlscert=connection["client_cert"],
+            tlskey=connection["client_key"],
+        )
+    return settings
+
+
+def _shown(command):
+    """Return a command as far as it names what it does."""
+    return f"`{' '.join([os.path.basename(command[0]), *command[1:6]])}`"

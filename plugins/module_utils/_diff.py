@@ -17,14 +17,15 @@ LONGEST_LIST = 40
 """The number of objects that a step shows, largest first; the rest is counted."""
 
 
-def prune_diff(observation, ids_by_step):
+def prune_diff(steps):
     """Return the ``before`` and ``after`` of a prune as Ansible's diff wants them.
 
-    ``observation`` is what was there before, ``ids_by_step`` the ids that each step removes: {step name: ids}.
+    ``steps`` are tuples of a title, the objects() of the step, and the ids of those that it removes.
     """
     before, after = [], []
-    for step, ids in ids_by_step.items():
-        lines = [line for line in _objects(step, observation) if line[0] in set(ids)]
+    for step, candidates, ids in steps:
+        ids = set(ids)
+        lines = [line for line in candidates if line[0] in ids]
         if not lines:
             continue
         lines.sort(key=lambda line: (-line[1], line[0]))
@@ -46,8 +47,14 @@ def _short(name):
     return name.rpartition(":")[2][:12]
 
 
-def _objects(step, observation):
-    """Return what a step can remove, as tuples of id, bytes and description."""
+def objects(done, observation):
+    """Return what the step of a Done can remove, as tuples of id, bytes and description.
+
+    ``observation`` is what was there before; the step that removes volumes knows their bytes itself.
+    """
+    step = done.step
+    if observation is None:
+        return [(name, size, "state of a builder that is gone") for name, size in done.sizes.items()]
     now = observation.engine.now
     if step == "containers":
         return [(one.id, one.size, f"container of {one.image}") for one in observation.containers]

@@ -154,6 +154,15 @@ class EngineClient:
             params["reserved-space" if self._api >= (1, 48) else "keep-storage"] = str(rule.keep_bytes)
         return self._prune("/build/prune", params, deadline)
 
+    def volumes(self):
+        """Return the engine's volumes, each with its bytes and who mounts it (slow: the engine walks them)."""
+        usage = self._patiently(lambda: self._json("GET", "/system/df", params={"type": ["volume"], "verbose": "1"}))
+        return usage.get("Volumes") or (usage.get("VolumeUsage") or {}).get("Items") or []
+
+    def remove_volume(self, name, deadline):
+        """Remove a volume that no container mounts."""
+        self._json("DELETE", f"/volumes/{quote(name, safe='')}", patience=deadline.remaining(), answers=False)
+
     def _prune(self, path, params, deadline):
         """POST a prune, waiting while another one runs, and for its answer as long as the deadline allows."""
         pause = _PAUSE
@@ -181,8 +190,9 @@ class EngineClient:
             time.sleep(_PAUSE)
         return request()
 
-    def _json(self, method, path, params=None, versioned=True, patience=None):
-        """Make a request and return its answer. ``patience`` is the time in seconds that the answer may take."""
+    def _json(self, method, path, params=None, versioned=True, patience=None, answers=True):
+        """Make a request and return its answer. ``patience`` is the time in seconds that the answer may take, and
+        ``answers`` whether it is more than a status."""
         prefix = "/v{}.{}".format(*self._api) if versioned else ""
         url, timeout = f"{self._session.base_url}{prefix}{path}", (self._timeout, patience or self._timeout)
         try:
@@ -202,7 +212,7 @@ class EngineClient:
                 status=answer.status_code,
             )
         try:
-            return answer.json()
+            return answer.json() if answers else None
         except ValueError as problem:
             raise EngineError(
                 f"What answers {method} {path} at {self._host} is not a Docker engine: it sent no JSON."

@@ -26,6 +26,14 @@ class EngineError(BuildcacheError):
         self.status = status
 
 
+class BuilderError(BuildcacheError):
+    """A builder, or buildx, cannot be asked or did not do what it was asked for."""
+
+
+class NoBuildx(BuilderError):
+    """The host has no buildx, and therefore no builder but the engine's own."""
+
+
 class DeadlineReached(BuildcacheError):
     """The time allowed for the run was over before its work was done.
 

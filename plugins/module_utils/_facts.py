@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import EMBEDDED, ENGINES_OWN, RUNNING
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._findings import findings
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import gc_status
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import gc_status, reported_policy
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import terms
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import filesystem_facts
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
 
 
-def facts(observation, daemon, with_records=False):
-    """Return the dict described in the RETURN of buildcache_facts, for an Observation and a Daemon."""
+def facts(observation, daemon, builders=ENGINES_OWN, with_records=False):
+    """Return the dict described in the RETURN of buildcache_facts, for an Observation, a Daemon and the Builders."""
     engine = observation.engine
     status = gc_status(daemon, engine.version)
     return {
@@ -32,9 +33,12 @@ def facts(observation, daemon, with_records=False):
         },
         "filesystems": [filesystem_facts(filesystem) for filesystem in observation.filesystems],
         "images": _images(observation),
-        "builders": [_builder(observation.records, with_records)],
+        "builders": [
+            *([_embedded(observation, status, with_records)] if builders.embedded else []),
+            *(_builder(seen, with_records) for seen in builders.others),
+        ],
         "gc_policy": _gc_policy(status),
-        "findings": [asdict(finding) for finding in findings(observation, status, daemon.problem)],
+        "findings": [asdict(finding) for finding in findings(observation, status, daemon.problem, builders)],
     }
 
 
@@ -59,7 +63,39 @@ def _images(observation):
     }
 
 
-def _builder(records, with_records):
+def _embedded(observation, status, with_records):
+    return {
+        "name": EMBEDDED,
+        "driver": "docker",
+        "node": EMBEDDED,
+        "endpoint": EMBEDDED,
+        "status": RUNNING,
+        "version": None,
+        **_held(observation.records, with_records),
+        "state_bytes": None,
+        "gc_policy": terms(status.in_effect.policy) if status.in_effect.policy else None,
+        "error": None,
+    }
+
+
+def _builder(seen, with_records):
+    node = seen.node
+    policy = reported_policy(node.reported)
+    return {
+        "name": node.builder,
+        "driver": node.driver,
+        "node": node.name,
+        "endpoint": node.endpoint,
+        "status": node.status,
+        "version": node.version,
+        **(_held(seen.observation.records, with_records) if seen.observation else _NOTHING_KNOWN),
+        "state_bytes": seen.state_bytes,
+        "gc_policy": terms(policy) if policy else None,
+        "error": seen.error,
+    }
+
+
+def _held(records, with_records):
     by_type, shared, in_use, reclaimable = {}, 0, 0, 0
     for record in records:
         size = record.size
@@ -72,10 +108,7 @@ def _builder(records, with_records):
             in_use += size
         elif not record.shared:
             reclaimable += size
-    builder = {
-        "name": "default",
-        "driver": "docker",
-        "status": "running",
+    held = {
         "record_count": len(records),
         "size_bytes": sum(group["bytes"] for group in by_type.values()),
         "shared_bytes": shared,
@@ -84,5 +117,10 @@ def _builder(records, with_records):
         "by_type": by_type,
     }
     if with_records:
-        builder["records"] = [record._asdict() for record in records]
-    return builder
+        held["records"] = [record._asdict() for record in records]
+    return held
+
+
+_NOTHING_KNOWN = dict.fromkeys(
+    ("record_count", "size_bytes", "shared_bytes", "in_use_bytes", "reclaimable_bytes", "by_type")
+)

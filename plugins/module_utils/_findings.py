@@ -12,8 +12,9 @@ let go of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import ENGINES_OWN, STOPPED
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import NEVER_WITHOUT_ALL, children_by_id
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import (
     SECOND,
@@ -39,24 +40,26 @@ class Finding:
     remedy: str
 
 
-def findings(observation, status, problem=None):
+def findings(observation, status, problem=None, builders=ENGINES_OWN):
     """Return the Findings of a host, most bytes first.
 
-    ``status`` is the Status of its GC policy, ``problem`` why its configuration file cannot be used.
+    ``status`` is the Status of its GC policy, ``problem`` why its configuration file cannot be used, ``builders`` are
+    the Builders that were looked at.
     """
     found = [
         finding
         for finding in (
             _untagged_images(observation),
             _images_of_stopped_containers(observation),
-            *_records(observation.records),
-            _pinned(observation),
+            *(_records(observation) if builders.embedded else ()),
             _gc_disabled(observation, status),
             *_traps(status),
             _daemon_older_than_config(status),
             _unusable_config(problem),
             _data_on_two_filesystems(observation),
             *map(_few_inodes, observation.filesystems),
+            *(finding for seen in builders.others for finding in _of_builder(seen)),
+            _orphaned_state(builders.orphans),
         )
         if finding
     ]
@@ -86,7 +89,12 @@ def _images_of_stopped_containers(observation):
     )
 
 
-def _records(records):
+def _records(observation):
+    yield from _held_records(observation.records)
+    yield _pinned(observation)
+
+
+def _held_records(records):
     for code, group, what, remedy in (
         (
             "records_in_use",
@@ -129,6 +137,42 @@ def _pinned(observation):
         f"{_count(group, 'record')} unused for {human_duration(LONG_UNUSED)} or more, held by younger ones that build "
         "on them; an age alone does not remove them.",
         "buildcache_prune: {max_used_space: 20GB} removes what is worth least, children first",
+    )
+
+
+def _of_builder(seen):
+    """Yield the Findings about one other builder."""
+    node = seen.node
+    if seen.error:
+        remedy = f"See to the builder, or remove it: docker buildx rm {node.builder}"
+        yield Finding("builder_unreachable", seen.state_bytes or 0, seen.error, remedy)
+    elif seen.observation:
+        for finding in filter(None, _records(seen.observation)):
+            remedy = finding.remedy.replace("_prune: {", f"_prune: {{builders: [{node.builder}], ")
+            yield replace(finding, message=f"Builder {node.label}: {finding.message}", remedy=remedy)
+        if node.reported == [] and node.driver == "docker-container":
+            yield Finding(
+                "gc_disabled",
+                sum(record.size for record in seen.observation.records),
+                f"Builder {node.label} collects no garbage: its build cache grows until it is pruned.",
+                f"buildcache_gc_policy: {{builder: {node.builder}, rules: [{{max_used_space: 20GB}}]}}",
+            )
+    elif node.status == STOPPED:
+        yield Finding(
+            "stopped_builder",
+            seen.state_bytes or 0,
+            f"Builder {node.label} is stopped, and keeps its build cache in the volume {node.state_volume}.",
+            f"buildcache_prune: {{builders: [{node.builder}], bootstrap_stopped: true}}, or docker buildx rm",
+        )
+
+
+def _orphaned_state(orphans):
+    names = ", ".join(name for name, _size in orphans)
+    return _held(
+        "orphaned_builder_state",
+        [size for _name, size in orphans],
+        f"{_count(orphans, 'volume')} of builders that are gone: {names}.",
+        "buildcache_prune: {remove_orphaned_state: true}",
     )
 
 

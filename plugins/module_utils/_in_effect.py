@@ -113,8 +113,8 @@ def in_effect(in_file, reported, started_at, since):
     the running one reports (None where it does not), ``since`` when the file last changed its meaning.
     """
     if reported is not None:
-        rules = from_report(reported)
-        obeyed = Policy(enabled=bool(rules), rules=rules or None)
+        obeyed = reported_policy(reported)
+        rules = obeyed.rules or ()
         if in_file and in_file.enabled and in_file.rules is None and _are_default(rules, in_file.default_sizes):
             obeyed = in_file
         if in_file is None:
@@ -126,6 +126,14 @@ def in_effect(in_file, reported, started_at, since):
     if since <= started_at:
         return InEffect(in_file, "start_time", False)
     return InEffect(None, "start_time", True)
+
+
+def reported_policy(reported):
+    """Return the Policy of the rules that a running BuildKit reports to buildx, None where it reports none."""
+    if reported is None:
+        return None
+    rules = from_report(reported)
+    return Policy(enabled=bool(rules), rules=rules or None)
 
 
 def _are_default(rules, sizes):

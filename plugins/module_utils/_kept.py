@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import STOPPED
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import reason_to_keep
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import cache_rules, planned_images
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import children_by_id
@@ -30,6 +31,8 @@ _REMEDIES = {
     "young_image": "Lower images_older_than.",
     "image_not_selected": "Widen images_filters.",
     "images_kept": "Set images: dangling or images: unused.",
+    "builder_not_chosen": "Name the builder in builders.",
+    "stopped_builder": "Set bootstrap_stopped: true.",
     "refused_by_engine": "The engine's log says why (journalctl -u docker).",
 }
 
@@ -42,31 +45,54 @@ class Kept:
     count: int
     bytes: int
     remedy: str
+    builder: str | None = None
 
 
 def kept(wanted, observation, shortfalls=()):
-    """Return the Kept of everything that the observation still holds after a prune, most bytes first.
+    """Return the Kept of everything that the observation still holds after a prune.
 
     ``shortfalls`` are the bytes that went by the plan or the engine's word but that the disk did not gain:
     {reason: (objects, bytes)}.
     """
-    groups, rules = {}, cache_rules(wanted, observation)
-    children = children_by_id(observation.records)
-    for record in observation.records:
-        reason = _why_record(record, wanted, rules, observation.engine.now, children)
-        groups.setdefault(reason, []).append(record.size)
+    groups = _records_by_reason(wanted, observation)
     refused = {image.id for image in planned_images(wanted, observation)}
     for image in observation.images:
         reason = "refused_by_engine" if image.id in refused else _why_image(image, wanted, observation)
         groups.setdefault(reason, []).append(image.unique_size)
     found = [Kept(reason, len(sizes), sum(sizes), _REMEDIES[reason]) for reason, sizes in groups.items()]
-    found += [Kept(reason, *shortfalls[reason], _REMEDIES[reason]) for reason in shortfalls]
-    return sorted(found, key=lambda one: (-one.bytes, one.reason))
+    return found + [Kept(reason, *shortfalls[reason], _REMEDIES[reason]) for reason in shortfalls]
+
+
+def kept_by_builders(wanted, builders):
+    """Return the Kept of the records that other builders still hold; ``builders`` are what was Pruned."""
+    wanted = replace(wanted, embedded=True)
+    found = []
+    for one in builders:
+        if one.after:
+            groups = _records_by_reason(wanted, one.after)
+            found += [
+                Kept(reason, len(sizes), sum(sizes), _REMEDIES[reason], one.node.label)
+                for reason, sizes in groups.items()
+            ]
+        elif one.node.status == STOPPED:
+            found.append(Kept("stopped_builder", 1, one.state_bytes, _REMEDIES["stopped_builder"], one.node.label))
+    return found
+
+
+def _records_by_reason(wanted, observation):
+    groups, rules = {}, cache_rules(wanted, observation)
+    children = children_by_id(observation.records)
+    for record in observation.records:
+        reason = _why_record(record, wanted, rules, observation.engine.now, children)
+        groups.setdefault(reason, []).append(record.size)
+    return groups
 
 
 def _why_record(record, wanted, rules, now, children):
     if not wanted.build_cache:
         return "build_cache_kept"
+    if not wanted.embedded:
+        return "builder_not_chosen"
     reasons = [reason_to_keep(record, rule, now) for rule in rules or (wanted.rule,)]
     # With a rule for each type, the one that selects the record knows the reason.
     reason = next((reason for reason in reasons if reason != "not_selected"), "not_selected")

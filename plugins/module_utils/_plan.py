@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import EMBEDDED
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import (
     Removals,
@@ -58,7 +59,10 @@ _UNUSABLE_FILTERS = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to remove, with every option read and checked. Durations in nanoseconds."""
+    """What to remove, with every option read and checked. Durations in nanoseconds.
+
+    ``embedded`` is whether the engine's own builder is among those to prune.
+    """
 
     containers: str = "keep"
     images: str = "dangling"
@@ -71,6 +75,7 @@ class Wanted:
     reserved_space: Size | None = None
     max_used_space: Size | None = None
     min_free_space: Size | None = None
+    embedded: bool = True
 
     @property
     def sizes(self):
@@ -117,6 +122,8 @@ def wanted_from_options(options):
             options,
             ("all", "unused_for", "types", "filters", "reserved_space", "max_used_space", "min_free_space"),
         )
+    if not options["builders"]:
+        raise BadOption("builders: the list is empty. Name builders, or leave it out for the engine's own.")
     labels = _image_filters(options["images_filters"])
     return Wanted(
         containers=options["containers"],
@@ -134,6 +141,7 @@ def wanted_from_options(options):
         reserved_space=_size(options, "reserved_space"),
         max_used_space=_size(options, "max_used_space"),
         min_free_space=_size(options, "min_free_space"),
+        embedded=bool({EMBEDDED, "all"}.intersection(options["builders"])),
     )
 
 
@@ -236,7 +244,7 @@ def cache_rules(wanted, observation):
     that one and some newer ones reckon wrongly with the others. Raises BadOption where a limit needs disk figures
     that cannot be had.
     """
-    if not wanted.build_cache:
+    if not (wanted.build_cache and wanted.embedded):
         return ()
     rule = wanted.rule
     if rule.description and version_tuple(observation.engine.version) < FIRST_WITH_DESCRIPTION:

@@ -83,23 +83,37 @@ def carry_out(wanted, client, decided, deadline):
     for number, (planned, act) in enumerate(zip(decided.steps, _ACTS)):
         stale = any(one.error or (decided.doubt and one.ids) for one in done)
         step = plan(wanted, seen)[0][number] if stale else planned
-        if not step.ids:
-            done.append(Done(planned))
-            continue
-        ids, reported, error, cut_off = [], 0, None, False
-        try:
-            for removed, claimed in act(step, wanted, client, seen, deadline):
-                ids += removed
-                reported += claimed
-        except DeadlineReached as problem:
-            error, cut_off = str(problem), problem.cut_off
-        except BuildcacheError as problem:
-            error = str(problem)
-        earlier, seen = seen, _look_again(client, seen)
-        if cut_off:
-            ids = _gone(planned.step, earlier, seen)
-        done.append(Done(planned, tuple(ids), reported, error))
-    return tuple(done), replace(seen, filesystems=_settled(decided.before, done))
+        if step.ids:
+            step_done, seen = do(step, act(step, wanted, client, seen, deadline), seen, lambda: observe(client))
+        else:
+            step_done = Done(planned)
+        done.append(step_done)
+    return tuple(done), seen
+
+
+def do(step, removals, seen, look):
+    """Do a Planned step and return its Done and the Observation afterwards.
+
+    ``removals`` yields the ids and the claimed bytes of what went, ``look()`` returns a new Observation. An error ends
+    the step, and what it has removed by then is kept.
+    """
+    ids, reported, error, cut_off = [], 0, None, False
+    try:
+        for removed, claimed in removals:
+            ids += removed
+            reported += claimed
+    except DeadlineReached as problem:
+        error, cut_off = str(problem), problem.cut_off
+    except BuildcacheError as problem:
+        error = str(problem)
+    try:
+        after = look()
+    except BuildcacheError:
+        # Who no longer answers has given an error already, which says why.
+        after = seen
+    if cut_off:
+        ids = _gone(step.step, seen, after)
+    return Done(step, tuple(ids), reported, error), after
 
 
 def pretend(decided):
@@ -108,21 +122,14 @@ def pretend(decided):
     return done, replace(decided.left, filesystems=decided.before.filesystems)
 
 
-def _settled(before, done):
-    """Return the file systems once the engine has really let go of what was removed."""
+def settled(before, after, done):
+    """Return an Observation with the file systems as they are once the engine has really let go of what was removed."""
     paths = before.engine.data_dirs
     if not any(one.ids for one in done):
-        return filesystems(paths)
+        return replace(after, filesystems=filesystems(paths))
     claimed = sum(one.bytes for one in done)
-    return settled_filesystems(paths, lambda now: (freed_bytes(before.filesystems, now) or 0) >= claimed)
-
-
-def _look_again(client, seen):
-    """Return a new Observation, or the old one where the engine no longer answers: the step's own error says why."""
-    try:
-        return observe(client)
-    except BuildcacheError:
-        return seen
+    enough = settled_filesystems(paths, lambda now: (freed_bytes(before.filesystems, now) or 0) >= claimed)
+    return replace(after, filesystems=enough)
 
 
 def _gone(step, before, after):
@@ -165,16 +172,21 @@ def _deleted(entries, seen):
 
 
 def _prune_build_cache(step, wanted, client, seen, deadline):
-    """Prune until nothing more goes: a record may lose its last child only when a later rule is asked for."""
+    return prune_records(step.rules, seen, client, lambda: records_of(client.disk_usage()), deadline)
+
+
+def prune_records(rules, seen, client, look, deadline):
+    """Yield the ids and the claimed bytes of what goes, until nothing more does: a record may lose its last child only
+    when a later rule is asked for. ``look()`` returns the Records that are left."""
     records, tried = seen.records, None
     while True:
-        expected = planned_records(step.rules, replace(seen, records=records)).records
+        expected = planned_records(rules, replace(seen, records=records)).records
         if not expected or expected == tried:
             return
-        for rule in step.rules:
+        for rule in rules:
             answer = client.prune_build_cache(rule, deadline)
             yield answer.get("CachesDeleted") or [], answer.get("SpaceReclaimed") or 0
-        tried, records = expected, records_of(client.disk_usage())
+        tried, records = expected, look()
 
 
 _ACTS = (_prune_containers, _prune_images, _prune_build_cache)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._diff import prune_diff
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._kept import kept
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import EMBEDDED, STOPPED
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._diff import objects, prune_diff
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._kept import kept, kept_by_builders
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import BUILD_CACHE
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import filesystem_facts, freed_bytes
 
@@ -17,35 +18,48 @@ NOTABLE_SHARE, NOTABLE_BYTES = 0.05, 2**20
 """The share of the reported bytes, and the bytes, from which on a shortfall is explained: below, it may be noise."""
 
 
-def prune_result(wanted, before, done, after, check_mode, with_diff):
+def prune_result(wanted, before, done, after, check_mode, with_diff, builders=(), orphans=None):
     """Return the result of buildcache_prune as its RETURN describes it.
 
-    ``before`` and ``after`` are Observations, ``done`` is a tuple of what each step did.
+    ``before`` and ``after`` are Observations, ``done`` is a tuple of what each step did, ``builders`` has the Pruned of
+    each other builder and ``orphans`` the Orphans that were to go. Byte totals are those of the engine's own disks.
     """
-    ids_by_step = {one.step: one.planned.ids if check_mode else one.ids for one in done}
+    orphans = [orphans] if orphans else []
+    here = [*done, *(one.done for one in builders if one.here), *orphans]
+    gone = [one.planned.ids if check_mode else one.ids for one in (*here, *(one.done for one in builders))]
     freed = freed_bytes(before.filesystems, after.filesystems)
+    held = kept(wanted, after, _shortfalls(before, done, here, freed, check_mode)) + kept_by_builders(wanted, builders)
     result = {
-        "changed": any(ids_by_step.values()),
-        "steps": [_step(one) for one in done],
-        "predicted_bytes": sum(one.planned.bytes for one in done),
-        "reported_bytes": sum(one.bytes for one in done),
+        "changed": any(gone),
+        "steps": [*map(_step, done), *map(_builder_step, builders), *map(_step, orphans)],
+        "predicted_bytes": sum(one.planned.bytes for one in here),
+        "reported_bytes": sum(one.bytes for one in here),
         "freed_bytes": freed,
-        "kept": [asdict(one) for one in kept(wanted, after, _shortfalls(before, done, freed, check_mode))],
+        "kept": [_without_nulls(asdict(one)) for one in sorted(held, key=lambda one: (-one.bytes, one.reason))],
         "filesystems": {
             "before": [filesystem_facts(one) for one in before.filesystems],
             "after": [filesystem_facts(one) for one in after.filesystems],
         },
     }
     if with_diff:
-        result["diff"] = prune_diff(before, ids_by_step)
+        steps = [(one.step, one, before) for one in done]
+        steps += [(f"{one.done.step} of {one.node.label}", one.done, one.before) for one in builders if one.before]
+        steps += [(one.step, one, None) for one in orphans]
+        result["diff"] = prune_diff(
+            (title, objects(one, seen), one.planned.ids if check_mode else one.ids) for title, one, seen in steps
+        )
     return result
 
 
-def _shortfalls(before, done, freed, check_mode):
+def _without_nulls(entry):
+    return {name: value for name, value in entry.items() if value is not None}
+
+
+def _shortfalls(before, done, here, freed, check_mode):
     """Return the bytes that a prune claims or plans and the disk does not gain: {reason: (objects, bytes)}.
 
     In check mode that is what images will still hold of the records' layers. Afterwards it is what the engine claims,
-    and what was planned, beyond what the file system shows.
+    and what was planned, beyond what the file system shows; ``here`` has all that went from these file systems.
     """
     *_others, cache = done
     removed = set(cache.planned.ids if check_mode else cache.ids)
@@ -53,8 +67,8 @@ def _shortfalls(before, done, freed, check_mode):
         sizes = sum(record.size for record in before.records if record.id in removed)
         found = {"layers_held_by_images": (len(removed), sizes - cache.planned.bytes, sizes)}
     else:
-        claimed, planned = sum(one.bytes for one in done), sum(one.planned.bytes for one in done)
-        count = sum(len(one.ids) for one in done)
+        claimed, planned = sum(one.bytes for one in here), sum(one.planned.bytes for one in here)
+        count = sum(len(one.ids) for one in here)
         found = {
             "layers_held_by_images": (len(removed), claimed - max(freed, planned), claimed),
             "disk_gained_less": (count, planned - freed, planned),
@@ -66,9 +80,27 @@ def _shortfalls(before, done, freed, check_mode):
     }
 
 
-def failures(done):
-    """Return the message for the steps that failed, "" where none did."""
-    return " ".join(f"{one.step}: {one.error}" for one in done if one.error)
+def failures(done, builders=(), orphans=None, named=()):
+    """Return the message for the steps that failed, "" where none did.
+
+    That a builder could not be asked fails a run only where it is ``named``: of all of them some may be out of reach.
+    """
+    failed = [(one.step, one.error) for one in (*done, *([orphans] if orphans else [])) if one.error]
+    failed += [
+        (f"{one.done.step} of {one.node.label}", one.done.error)
+        for one in builders
+        if one.done.error and (one.before or one.node.builder in named)
+    ]
+    return " ".join(f"{step}: {error}" for step, error in failed)
+
+
+def warnings(builders, named=()):
+    """Return what there is to say of builders that were passed over, as sentences."""
+    for one in builders:
+        if one.done.error and not one.before and one.node.builder not in named:
+            yield one.done.error
+        if one.skipped and one.node.status == STOPPED:
+            yield f"Builder {one.node.label} was not pruned. {one.skipped}"
 
 
 def _step(done):
@@ -78,8 +110,13 @@ def _step(done):
         "removed": {"count": len(done.ids), "bytes": done.bytes, "ids": list(done.ids)},
     }
     if done.step == BUILD_CACHE:
-        step["builder"] = "default"
+        step["builder"] = EMBEDDED
         step["planned"]["uncertain"] = list(done.planned.uncertain)
     if done.error:
         step["error"] = done.error
     return step
+
+
+def _builder_step(pruned):
+    step = dict(_step(pruned.done), builder=pruned.node.builder, node=pruned.node.name, status=pruned.node.status)
+    return dict(step, skipped=pruned.skipped) if pruned.skipped else step

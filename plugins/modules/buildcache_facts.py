@@ -8,9 +8,9 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments import (
+    BUILDER_OPTIONS,
     CONNECTION_OPTIONS,
     LOCK_OPTIONS,
-    check_builders,
     errors_reported,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import local_daemon
@@ -19,24 +19,22 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts impor
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import Daemon
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import locked
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe_builders import observe_builders
+
+OPTIONS = {"records": {"type": "bool", "default": False}}
 
 
 def main():
     module = AnsibleModule(
-        argument_spec=dict(
-            CONNECTION_OPTIONS,
-            **LOCK_OPTIONS,
-            builders={"type": "list", "elements": "str", "default": ["default"]},
-            records={"type": "bool", "default": False},
-        ),
-        supports_check_mode=True,
+        argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **BUILDER_OPTIONS, **OPTIONS), supports_check_mode=True
     )
-    with errors_reported(module), locked(module.params, shared=True):
-        check_builders(module.params["builders"])
-        client = EngineClient(module.params)
+    options = module.params
+    with errors_reported(module), locked(options, shared=True):
+        client = EngineClient(options)
+        builders = observe_builders(options, client)
         observation = observe(client)
-        daemon = local_daemon(observation.engine.version, module.params["docker_host"]) if client.is_local else Daemon()
-    module.exit_json(ansible_facts={"buildcache": facts(observation, daemon, with_records=module.params["records"])})
+        daemon = local_daemon(observation.engine.version, options["docker_host"]) if client.is_local else Daemon()
+    module.exit_json(ansible_facts={"buildcache": facts(observation, daemon, builders, options["records"])})
 
 
 if __name__ == "__main__":

@@ -8,17 +8,27 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments import (
+    BUILDER_OPTIONS,
     CONNECTION_OPTIONS,
     LOCK_OPTIONS,
-    check_builders,
     errors_reported,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import buildx_for
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import chosen_nodes
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import Deadline, EngineClient
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import locked
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import wanted_from_options
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune import carry_out, decide, pretend
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._report import failures, prune_result
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune import carry_out, decide, pretend, settled
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune_builders import (
+    choose,
+    find_orphans,
+    here,
+    pretend_builders,
+    prune_builders,
+    remove_orphans,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._report import failures, prune_result, warnings
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_duration
 
 OPTIONS = {
@@ -27,7 +37,8 @@ OPTIONS = {
     "images_older_than": {"type": "str"},
     "images_filters": {"type": "dict"},
     "build_cache": {"type": "bool", "default": True},
-    "builders": {"type": "list", "elements": "str", "default": ["default"]},
+    "bootstrap_stopped": {"type": "bool", "default": False},
+    "remove_orphaned_state": {"type": "bool", "default": False},
     "all": {"type": "bool", "default": False},
     "unused_for": {"type": "str"},
     "types": {
@@ -44,22 +55,37 @@ OPTIONS = {
 
 
 def main():
-    module = AnsibleModule(argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **OPTIONS), supports_check_mode=True)
-    with errors_reported(module), locked(module.params, shared=module.check_mode):
-        check_builders(module.params["builders"])
-        wanted = wanted_from_options(module.params)
-        deadline = Deadline(parse_duration(module.params["deadline"], "deadline") / SECOND)
-        client = EngineClient(module.params)
+    module = AnsibleModule(
+        argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **BUILDER_OPTIONS, **OPTIONS), supports_check_mode=True
+    )
+    options = module.params
+    with errors_reported(module), locked(options, shared=module.check_mode):
+        wanted = wanted_from_options(options)
+        deadline = Deadline(parse_duration(options["deadline"], "deadline") / SECOND)
+        client = EngineClient(options)
+        buildx = buildx_for(options) if wanted.build_cache else None
+        nodes = chosen_nodes(options["builders"], buildx.nodes()) if buildx else ()
         decided = decide(wanted, observe(client, container_sizes=wanted.containers == "stopped"))
+        chosen = choose(wanted, buildx, nodes, decided.left.filesystems, client, options["bootstrap_stopped"])
+        orphans = find_orphans(client, options["buildx_config"]) if options["remove_orphaned_state"] else None
         if module.check_mode:
             done, after = pretend(decided)
+            pruned = pretend_builders(chosen)
         else:
             done, after = carry_out(wanted, client, decided, deadline)
+            pruned = prune_builders(wanted, buildx, chosen, deadline, options["bootstrap_stopped"])
+            orphans = orphans and remove_orphans(client, orphans, deadline)
+            after = settled(decided.before, after, [*done, *here(pruned, orphans)])
     if decided.doubt:
         module.warn(decided.doubt)
-    result = prune_result(wanted, decided.before, done, after, check_mode=module.check_mode, with_diff=module._diff)
-    if failures(done):
-        module.fail_json(msg=failures(done), **result)
+    for warning in warnings(pruned, options["builders"]):
+        module.warn(warning)
+    result = prune_result(
+        wanted, decided.before, done, after, module.check_mode, module._diff, builders=pruned, orphans=orphans
+    )
+    failed = failures(done, pruned, orphans, options["builders"])
+    if failed:
+        module.fail_json(msg=failed, **result)
     module.exit_json(**result)
 
 

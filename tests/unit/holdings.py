@@ -25,6 +25,7 @@ NO_OPTIONS = {
     "images_older_than": None,
     "images_filters": None,
     "build_cache": True,
+    "builders": ["default"],
     "all": False,
     "unused_for": None,
     "types": None,

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Observing the builders beyond the engine's own."""
+
+from __future__ import annotations
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import buildx_for, known_nodes
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import (
+    EMBEDDED,
+    ENGINES_OWN,
+    RUNNING,
+    Builders,
+    Seen,
+    chosen_nodes,
+    orphaned_volumes,
+    volume_sizes,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
+
+
+def observe_builders(options, client):
+    """Return the Builders that a module's options ask for; ``client`` is the EngineClient.
+
+    One that cannot be asked says why. Where only the engine's own builder is asked for, nobody is asked at all.
+    Raises BadOption where there is no such builder, and BuilderError where buildx cannot be asked.
+    """
+    names = options["builders"]
+    if not names:
+        raise BadOption("builders: the list is empty. Name builders, or leave it out for the engine's own.")
+    if set(names) == {EMBEDDED}:
+        return ENGINES_OWN
+    buildx = buildx_for(options)
+    nodes = chosen_nodes(names, buildx.nodes()) if buildx else ()
+    volumes = client.volumes()
+    sizes = volume_sizes(volumes)
+    return Builders(
+        embedded=bool({EMBEDDED, "all"}.intersection(names)),
+        others=tuple(
+            _seen(buildx, node, sizes.get(node.state_volume) if buildx.is_here(node) else None) for node in nodes
+        ),
+        orphans=orphaned_volumes(volumes, known_nodes(options["buildx_config"])) if "all" in names else (),
+    )
+
+
+def _seen(buildx, node, state_bytes):
+    if node.status != RUNNING and not node.trouble:
+        return Seen(node, state_bytes=state_bytes)
+    try:
+        return Seen(node, buildx.node_client(node).observe(), state_bytes)
+    except BuildcacheError as problem:
+        return Seen(node, state_bytes=state_bytes, error=str(problem))
