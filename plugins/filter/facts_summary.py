@@ -50,16 +50,26 @@ def facts_summary(facts):
         f"images: {images['count']} ({images['untagged']} untagged, {images['in_use']} in use), "
         f"{human_size(images['size_bytes'])}, {human_size(images['reclaimable_bytes'])} of it in unused images alone"
     )
-    for builder in facts["builders"]:
-        lines.append(
-            f"build cache of {builder['name']}: {builder['record_count']} records, {human_size(builder['size_bytes'])}"
-            f" ({human_size(builder['shared_bytes'])} shared with images, "
-            f"{human_size(builder['reclaimable_bytes'])} reclaimable)"
-        )
-    return lines + [
-        f"{finding['code']}, {human_size(finding['bytes'])}: {finding['message']} Remedy: {finding['remedy']}"
-        for finding in facts["findings"]
-    ]
+    return (
+        lines
+        + [*map(_builder, facts["builders"])]
+        + [
+            f"{finding['code']}, {human_size(finding['bytes'])}: {finding['message']} Remedy: {finding['remedy']}"
+            for finding in facts["findings"]
+        ]
+    )
+
+
+def _builder(builder):
+    name = f"build cache of {builder['name']}"
+    if builder["record_count"] is None:
+        state = f", {human_size(builder['state_bytes'])} in its volume" if builder["state_bytes"] else ""
+        return f"{name}: {builder['error'] or builder['status']}{state}"
+    return (
+        f"{name}: {builder['record_count']} records, {human_size(builder['size_bytes'])} "
+        f"({human_size(builder['shared_bytes'])} shared with images, "
+        f"{human_size(builder['reclaimable_bytes'])} reclaimable)"
+    )
 
 
 class FilterModule:

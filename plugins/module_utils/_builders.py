@@ -19,34 +19,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builder_clients import (
+    ContainerNode,
+    EngineNode,
+    RemoteNode,
+)
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import (
     EMBEDDED,
     OLDEST_BUILDKIT,
     OLDEST_BUILDX,
     RUNNING,
     STOPPED,
-    filesystem_from_stat,
     nodes_from_listing,
-    prune_arguments,
-    pruned_from_buildctl,
-    records_from_buildctl,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import EngineClient
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import (
-    BuildcacheError,
     BuilderError,
     DeadlineReached,
     NoBuildx,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe, records_of
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Engine, Observation
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_timestamp, version_tuple
-
-_STATE = "/var/lib/buildkit"
-"""Where a container builder has its cache (buildx, util/confutil, DefaultBuildKitStateDir)."""
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
 
 _SOCKETS = ("default", "unix:///var/run/docker.sock", "unix:///run/docker.sock")
 _LIMITS_KNOWN = "maxUsedSpace"
@@ -98,9 +92,9 @@ class Buildx:
                 f"{'.'.join(map(str, OLDEST_BUILDKIT))} is the first that does. Create it anew with a newer one."
             )
         if node.driver == "docker-container":
-            return ContainerNode(self, node)
+            return ContainerNode(node, self.run)
         if node.driver == "remote":
-            return RemoteNode(self, node)
+            return RemoteNode(node, self.run_command)
         raise BuilderError(
             f"Builder {node.builder} is run by the driver {node.driver}, whose records cannot be had exactly. Prune it "
             "where it runs."
@@ -235,110 +229,6 @@ def known_nodes(config=None):
     return found
 
 
-class EngineNode:
-    """A builder that is embedded in another engine."""
-
-    def __init__(self, client):
-        """``client`` is the EngineClient of that engine."""
-        self._client = client
-
-    def observe(self):
-        """Return its Observation, with nothing but the records."""
-        seen = observe(self._client)
-        return Observation(seen.engine, seen.records, (), (), 0, seen.filesystems)
-
-    def records(self):
-        """Return its Records."""
-        return records_of(self._client.disk_usage())
-
-    def prune_build_cache(self, rule, deadline):
-        """Remove what the Rule selects; return the answer as the Engine API gives it."""
-        return self._client.prune_build_cache(rule, deadline)
-
-
-class _BuildkitNode:
-    """A BuildKit of its own, which is asked by its own buildctl."""
-
-    def __init__(self, buildx, node):
-        self._buildx, self._node = buildx, node
-
-    def observe(self):
-        """Return its Observation: the records, and the file system where that can be measured."""
-        disk = self._filesystem()
-        engine = Engine(
-            version=self._node.engine_version,
-            api_version="",
-            image_store="",
-            storage_driver="",
-            root_dir=_STATE,
-            data_dirs=(),
-            live_restore=False,
-            now=time.time_ns(),
-            started_at=self._started_at(),
-        )
-        return Observation(engine, self.records(), (), (), 0, (disk,) if disk else ())
-
-    def records(self):
-        """Return its Records."""
-        return records_from_buildctl(self._buildctl("du", "--format", "{{json .}}"))
-
-    def prune_build_cache(self, rule, deadline):
-        """Remove what the Rule selects; return the answer as the Engine API gives it."""
-        text = self._buildctl(*prune_arguments(rule), patience=deadline.remaining())
-        ids, size = pruned_from_buildctl(text)
-        return {"CachesDeleted": ids, "SpaceReclaimed": size}
-
-
-class ContainerNode(_BuildkitNode):
-    """A running node of the driver docker-container."""
-
-    def _buildctl(self, *arguments, patience=None):
-        return self._exec("buildctl", *arguments, patience=patience)
-
-    def _filesystem(self):
-        try:
-            return filesystem_from_stat(_STATE, self._exec("stat", "-f", "-c", "%S %b %f %a %c %d", _STATE))
-        except BuildcacheError:
-            # An image may have no stat; only limits that need it will say that it is missing.
-            return None
-
-    def _started_at(self):
-        text = self._buildx.run(
-            "inspect", "--format", "{{.State.StartedAt}}", self._node.container, endpoint=self._node.endpoint
-        )
-        return parse_timestamp(text.strip())
-
-    def _exec(self, *command, patience=None):
-        return self._buildx.run("exec", self._node.container, *command, endpoint=self._node.endpoint, patience=patience)
-
-
-class RemoteNode(_BuildkitNode):
-    """A running node of the driver remote, asked by the host's own buildctl."""
-
-    def __init__(self, buildx, node):
-        """Raises BuilderError where the host has no buildctl."""
-        super().__init__(buildx, node)
-        if not shutil.which("buildctl"):
-            raise BuilderError(
-                f"Builder {node.builder} is remote, and only BuildKit's own buildctl tells its records exactly. There "
-                "is none on this host: install it, or prune the builder where it runs."
-            )
-        options = dict(node.options)
-        self._command = ["buildctl", "--addr", node.endpoint]
-        for option, name in (("cacert", "ca"), ("cert", "cert"), ("key", "key"), ("servername", "servername")):
-            if options.get(option):
-                self._command += [f"--tls{name}", options[option]]
-
-    def _buildctl(self, *arguments, patience=None):
-        return self._buildx.run_command([*self._command, *arguments], patience)
-
-    def _filesystem(self):
-        return None
-
-    def _started_at(self):
-        return None
-
-
 def reported_rules(docker_host):
     """Return the GCPolicy entries of the BuildKit embedded in the engine at ``docker_host``, as it obeys them.
 
@@ -362,7 +252,12 @@ def reported_rules(docker_host):
         except (DockerException, ValueError, OSError):
             return None
     rules = nodes[0].get("GCPolicy") or [] if nodes else None
-    return rules if rules is None or all(_LIMITS_KNOWN in rule for rule in rules) else None
+    return rules if limits_known(rules) else None
+
+
+def limits_known(reported):
+    """Whether buildx knows all that there is to know of the rules that a BuildKit reports; None for no report."""
+    return reported is not None and all(_LIMITS_KNOWN in rule for rule in reported)
 
 
 def _own_nodes(builder):

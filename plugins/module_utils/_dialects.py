@@ -350,6 +350,16 @@ def _reported_rule(entry):
         max_used_space=entry.get("maxUsedSpace", 0),
         min_free_space=entry.get("minFreeSpace", 0),
     )
-    # Several are alternatives, which only buildkitd.toml can name.
-    filters = [text for text in entry.get("filter") or () if text]
-    return replace(rule, other=tuple(filters)) if len(filters) > 1 else _with_expression(rule, "".join(filters))
+    return rule_with_alternatives(rule, entry.get("filter") or ())
+
+
+def rule_with_alternatives(rule, filters):
+    """Return the PolicyRule with a list of filters of BuildKit, of which any may match; "" matches everything.
+
+    Only buildkitd.toml can name several. Those that differ in their type alone are one rule of ours.
+    """
+    filters = [text for text in filters if text]
+    found = [_with_expression(rule, text) for text in filters or [""]]
+    if len(found) > 1 and all(one.types and replace(one, types=found[0].types) == found[0] for one in found):
+        return replace(found[0], types=tuple(kind for one in found for kind in one.types))
+    return found[0] if len(found) == 1 else replace(rule, other=tuple(filters))

@@ -67,24 +67,31 @@ def wanted_policy(options, engine_version, filesystem_bytes, in_file):
     """
     if version_tuple(engine_version) < FIRST_WITH_GC:
         raise BadOption(f"Engine {engine_version} knows no GC policy; 19.03 is the first that does. Upgrade it.")
+    asked = asked_policy(options, filesystem_bytes, in_file)
+    if asked is None or asked.rules is None:
+        return Wanted(asked)
+    policy, missing = supported(asked, engine_version, approximate=options["unsupported"] == "approximate")
+    # What this collection writes is held to what it says of others' files.
+    _refuse(traps({"builder": {"gc": to_daemon_json(policy, engine_version)}}, engine_version))
+    return Wanted(policy, tuple(missing))
+
+
+def asked_policy(options, filesystem_bytes, in_file):
+    """Return the Policy that the module's options ask for, whoever is to obey it, None for none; see wanted_policy."""
     if options["state"] == "absent":
         if options["rules"] is not None:
             raise BadOption("rules: they have no effect with state=absent. Remove one of the two.")
-        return Wanted(None)
+        return None
     if options["rules"] is None:
-        return Wanted(Policy(enabled=options["enabled"]))
+        return Policy(enabled=options["enabled"])
     present = {
         size
         for rule in (in_file and in_file.rules) or ()
         for size in (rule.reserved_space, rule.max_used_space, rule.min_free_space)
     }
-    rules = rules_from_options(options["rules"], filesystem_bytes, present)
-    asked = Policy(enabled=options["enabled"], rules=rules)
+    asked = Policy(enabled=options["enabled"], rules=rules_from_options(options["rules"], filesystem_bytes, present))
     _refuse(policy_traps(asked))
-    policy, missing = supported(asked, engine_version, approximate=options["unsupported"] == "approximate")
-    # What this collection writes is held to what it says of others' files.
-    _refuse(traps({"builder": {"gc": to_daemon_json(policy, engine_version)}}, engine_version))
-    return Wanted(policy, tuple(missing))
+    return asked
 
 
 def _refuse(found):

@@ -119,7 +119,7 @@ def in_effect(in_file, reported, started_at, since):
             obeyed = in_file
         if in_file is None:
             return InEffect(obeyed, "buildx", None)
-        same = _obeys(obeyed, in_file)
+        same = obeys(obeyed, in_file)
         return InEffect(in_file if same else obeyed, "buildx", not same)
     if started_at is None or in_file is None:
         return InEffect(None, "unknown", None)
@@ -142,7 +142,7 @@ def _are_default(rules, sizes):
     return shape == _DEFAULT_RULES and (not any(sizes) or sizes == last)
 
 
-def _obeys(obeyed, policy):
+def obeys(obeyed, policy):
     """Whether a daemon that obeys one Policy obeys the other.
 
     Ages a second apart are the same: an engine reckons them from a moment of its start, in whole seconds, and reports
@@ -161,7 +161,7 @@ def _obeys(obeyed, policy):
 def restart_required(daemon, obeyed, policy):
     """Return whether a Daemon, which obeys ``obeyed`` (an InEffect), has to be restarted for a Policy that is now
     written to its file."""
-    if policy and obeyed.policy and _obeys(obeyed.policy, policy):
+    if policy and obeyed.policy and obeys(obeyed.policy, policy):
         return False
     # What the file says now may be what it said when the daemon started.
     since = look(policy, daemon.now, daemon.started_at, daemon.last, daemon.now).since

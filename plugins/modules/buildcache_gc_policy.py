@@ -12,6 +12,8 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments i
     LOCK_OPTIONS,
     errors_reported,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builder_policy import put_policy
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import EMBEDDED
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._config_file import read_config, write_config
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import (
     DAEMON_CONFIG,
@@ -28,6 +30,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc_policy i
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import gc_status
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import locked
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_duration
 
 RULE_OPTIONS = {
     "types": {"type": "list", "elements": "str"},
@@ -46,11 +49,33 @@ OPTIONS = {
     "engine_version": {"type": "str"},
     "unsupported": {"type": "str", "choices": ["fail", "approximate"], "default": "fail"},
     "backup": {"type": "bool", "default": False},
+    "builder": {"type": "str"},
+    "buildx_config": {"type": "path"},
+    "recreate_builder": {"type": "bool", "default": False},
+    "drain_timeout": {"type": "str", "default": "30m"},
 }
 
 
 def main():
     module = AnsibleModule(argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **OPTIONS), supports_check_mode=True)
+    if module.params["builder"] in (None, EMBEDDED):
+        policy_of_engine(module)
+    else:
+        policy_of_builder(module)
+
+
+def policy_of_builder(module):
+    with errors_reported(module), locked(module.params, shared=module.check_mode):
+        drain = parse_duration(module.params["drain_timeout"], "drain_timeout") / SECOND
+        result, warnings = put_policy(module.params, drain, module.check_mode, module.atomic_move)
+    for warning in warnings:
+        module.warn(warning)
+    if not module._diff:
+        del result["diff"]
+    module.exit_json(**result)
+
+
+def policy_of_engine(module):
     backup = {}
     with errors_reported(module), locked(module.params, shared=module.check_mode):
         config = read_config(module.params["config_file"])

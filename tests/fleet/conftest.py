@@ -11,6 +11,7 @@ import sys
 
 import builds
 import fleet
+import prepared as preparation
 import pytest
 import trials
 
@@ -45,7 +46,15 @@ def wheelhouse(lab, request):
     for answer in sorted(set(fleet.shell(ask, interpreter="python3 -").values())):
         python, machine = answer.split()
         download = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", directory, "--only-binary=:all:"]
-        download += ["--python-version", python, "--platform", f"manylinux2014_{machine}", "pip", "python-on-whales"]
+        download += [
+            "--python-version",
+            python,
+            "--platform",
+            f"manylinux2014_{machine}",
+            "pip",
+            "python-on-whales",
+            "tomlkit",
+        ]
         for source in (["--no-index", "--find-links", directory], []):
             ended = subprocess.run([*download, *source], capture_output=True, text=True, timeout=300, check=False)
             if ended.returncode == 0:
@@ -53,3 +62,12 @@ def wheelhouse(lab, request):
         else:
             pytest.skip(f"No wheels for Python {python}: {(ended.stderr.strip() or 'pip failed').splitlines()[-1]}")
     return directory
+
+
+@pytest.fixture(scope="module")
+def prepared(lab, wheelhouse):
+    """The hosts that have buildx, with what work with it takes; as they were again in the end."""
+    hosts = [host for host, known in lab.items() if known["lab_has_buildx"]]
+    preparation.prepare("-l", ",".join(hosts), prepare_buildx=True, prepare_wheelhouse=str(wheelhouse))
+    yield hosts
+    fleet.shell(preparation.REMOVE, hosts)

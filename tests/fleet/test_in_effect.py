@@ -9,7 +9,7 @@ from __future__ import annotations
 import daemon
 import fleet
 import pytest
-from test_prepare import PYTHON, VENV, prepare
+from prepared import WHALES
 
 RULES = [
     {"types": ["source.local", "exec.cachemount"], "unused_for": "36h"},
@@ -17,18 +17,15 @@ RULES = [
     {"filters": {"description": "mount / from exec", "id": "abc"}, "all": True, "unused_for": "1h"},
     {"max_used_space": "40%", "min_free_space": "1GB", "reserved_space": "100MB"},
 ]
-WHALES = {"ansible_python_interpreter": PYTHON}
 
 
 @pytest.fixture(scope="module")
-def prepared(lab, wheelhouse):
-    """The hosts that have buildx, with python-on-whales; as they were again in the end."""
-    hosts = [host for host, known in lab.items() if known["lab_kind"] != "docker20"]
-    prepare("-l", ",".join(hosts), prepare_buildx=True, prepare_wheelhouse=str(wheelhouse))
-    fleet.shell(daemon.KEEP, hosts)
-    yield hosts
-    fleet.shell(f"{daemon.PUT_BACK}rm -rf {VENV}", hosts)
-    daemon.restart(hosts)
+def own(prepared):
+    """The hosts that have buildx, with python-on-whales and a configuration of their own; as they were in the end."""
+    fleet.shell(daemon.KEEP, prepared)
+    yield prepared
+    fleet.shell(daemon.PUT_BACK, prepared)
+    daemon.restart(prepared)
 
 
 def policy(on, rules=None, **how):
@@ -36,15 +33,15 @@ def policy(on, rules=None, **how):
     return fleet.succeeded(fleet.run("buildcache_gc_policy", options, on=on, variables=WHALES, **how))
 
 
-def test_what_dockerd_obeys_is_what_it_says(prepared):
-    first = policy(prepared, RULES)
-    seen = fleet.facts(on=prepared, variables=WHALES)
-    daemon.restart(prepared)
-    second = policy(prepared, RULES)
+def test_what_dockerd_obeys_is_what_it_says(own):
+    first = policy(own, RULES)
+    seen = fleet.facts(on=own, variables=WHALES)
+    daemon.restart(own)
+    second = policy(own, RULES)
     # A hand changes the file, and makes it look old.
-    fleet.shell(f"sed -i s/36h/37h/ {daemon.CONFIG}; touch --date=@1 {daemon.CONFIG}", prepared)
-    changed = fleet.facts(on=prepared, variables=WHALES)
-    for host in prepared:
+    fleet.shell(f"sed -i s/36h/37h/ {daemon.CONFIG}; touch --date=@1 {daemon.CONFIG}", own)
+    changed = fleet.facts(on=own, variables=WHALES)
+    for host in own:
         source = "buildx" if host.startswith("docker28") else "start_time"
         assert first[host]["in_effect_source"] == second[host]["in_effect_source"] == source, host
         assert first[host]["changed"] and first[host]["restart_required"], host
@@ -57,8 +54,8 @@ def test_what_dockerd_obeys_is_what_it_says(prepared):
             assert {**RULES[2], **obeyed["rules"][2]} == obeyed["rules"][2], host
 
 
-def test_default_rules_and_none_are_known_too(prepared):
-    hosts = [host for host in prepared if host.startswith("docker28")]
+def test_default_rules_and_none_are_known_too(own):
+    hosts = [host for host in own if host.startswith("docker28")]
     policy(hosts)
     daemon.restart(hosts)
     default = policy(hosts)

@@ -11,26 +11,17 @@ import shutil
 
 import fleet
 import pytest
-from test_playbooks import recap
+from prepared import PYTHON, REMOVE, VENV, prepare
 
-VENV = "/opt/buildfleet"
-PYTHON = f"{VENV}/bin/python"
 ONE = "docker28"
 
 
 @pytest.fixture
 def fresh(lab):
     """Hosts without the virtual environment, before the test and after."""
-    fleet.shell(f"rm -rf {VENV}")
+    fleet.shell(REMOVE)
     yield
-    fleet.shell(f"rm -rf {VENV}")
-
-
-def prepare(*arguments, **variables):
-    """Run the playbook, which must succeed; return {host: number of changes}."""
-    status, output = fleet.playbook("prepare", "-e", json.dumps(variables), *arguments)
-    assert status == 0, output
-    return {host: counts["changed"] for host, counts in recap(output).items()}
+    fleet.shell(REMOVE)
 
 
 def files():
