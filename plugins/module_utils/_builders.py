@@ -144,8 +144,7 @@ class Buildx:
         except OSError as problem:
             raise BuilderError(f"{_shown(command)} cannot be run: {problem.strerror}.") from problem
         if ended.returncode:
-            said = ended.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-            raise BuilderError(f"{_shown(command)} failed: {said[-1]}")
+            raise BuilderError(f"{_shown(command)} failed: {_last_words(ended.stderr.decode(errors='replace'))}")
         return ended.stdout.decode(errors="replace")
 
     def _client(self, endpoint):
@@ -305,6 +304,11 @@ def _tls_settings(connection):
             tlskey=connection["client_key"],
         )
     return settings
+
+
+def _last_words(text):
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("See '", "Run '"))]
+    return lines[-1] if lines else "it said nothing"
 
 
 def _shown(command):

@@ -54,7 +54,7 @@ def objects(done, observation):
     """
     step = done.step
     if observation is None:
-        return [(name, size, "state of a builder that is gone") for name, size in done.sizes.items()]
+        return [(name, size, f"{name}, of a builder that is gone") for name, size in done.sizes.items()]
     now = observation.engine.now
     if step == "containers":
         return [(one.id, one.size, f"container of {one.image}") for one in observation.containers]

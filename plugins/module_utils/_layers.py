@@ -20,7 +20,7 @@ class Store:
 
     ``sizes`` are the bytes of each object; ``references`` the objects that each one holds; ``holders`` the objects that
     each image id, record id or other root holds directly. ``chains`` are the chain ids by which
-    each image id makes records shared, and ``record_chains`` the chain id of each record that has been exported.
+    each image id makes records shared, and ``record_chains`` the chain id by which each record is shared.
     """
 
     sizes: dict

@@ -92,12 +92,24 @@ def _containerd_store(engine, observation):
         held += [key.decode() for key in lease.get(b"snapshots", {}).get(driver, {})]
         holders.setdefault(name.decode().partition("-")[0], []).extend(held)
     metadata = read(os.path.join(engine.root_dir, "buildkit", f"containerd-{engine.storage_driver}", "metadata_v2.db"))
-    record_chains = {}
+    exported = {}
     for name in records:
         chain = metadata[b"_main"].get(name.encode(), {}).get(b"cache.chainID")
         if chain:
-            record_chains[name] = json.loads(chain)["value"]
+            exported[name] = json.loads(chain)["value"]
+    record_chains = {name: _nearest_chain(record, records, exported) for name, record in records.items()}
     return Store(sizes, references, holders, chains, record_chains)
+
+
+def _nearest_chain(record, records, exported):
+    """Return the chain id that BuildKit compares for a record, "" where there is none.
+
+    A record that was never exported has no blob of its own, and so the chain of its nearest ancestor that was exported
+    (BuildKit, cache/refs.go, layerDigestChain): it counts as shared where that one's whole chain is an image's.
+    """
+    while record and record.id not in exported:
+        record = records.get(record.parents[0]) if len(record.parents) == 1 else None
+    return exported[record.id] if record else ""
 
 
 def _image_chains(blobs, digest):

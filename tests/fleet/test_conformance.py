@@ -113,12 +113,15 @@ def _fill(chance, host):
     script = ""
     for _build in range(chance.randint(2, 4)):
         dockerfile = builds.FROM_SCRATCH
-        for _step in range(chance.randint(1, 4)):
+        for _step in range(chance.randint(0, 4)):
             number = chance.randrange(STEPS)
             line = builds.do(f"/bin/busybox head -c {number * 150000 + 1000} /dev/urandom >/file{number}")
             if mounts and chance.random() < 0.15:
                 line = line.replace("RUN ", f"RUN --mount=type=cache,target=/cache{number} ", 1)
             dockerfile += line
+        if chance.random() < 0.2:
+            # A stage that the image only copies from: its records are never exported.
+            dockerfile += "FROM scratch\nCOPY --from=0 /bin/busybox /bin/busybox\n"
         text = builds.build(f"image{chance.randrange(4)}:1", dockerfile)
         script += text * chance.choice((1, 1, 2))
     if chance.random() < 0.3:

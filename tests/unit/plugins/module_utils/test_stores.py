@@ -193,7 +193,9 @@ def test_the_containerd_store_is_read_from_its_metadata(tmp_path):
         engine_root / "buildkit" / "containerd-overlayfs" / "metadata_v2.db",
         {b"_main": {b"exported": {b"cache.chainID": b'{"value":"sha256:base"}'}, b"mount": {b"x": b"y"}}},
     )
-    held = observation([record("exported", 1000, shared=True), record("mount", 30)])
+    # What was never exported has the chain of what it builds on, and so counts as shared where that is an image's.
+    stage = record("stage", 0, shared=True, parents=("exported",))
+    held = observation([record("exported", 1000, shared=True), record("mount", 30), stage])
     engine = replace(
         held.engine,
         image_store="containerd",
@@ -211,7 +213,8 @@ def test_the_containerd_store_is_read_from_its_metadata(tmp_path):
     assert gain("sha256:index") == 7 + 1 + 2 + 3 + 500
     assert gain("exported", "sha256:index") == 7 + 600 + 1 + 2 + 3 + 500 + 400
     assert gain("mount") == 37
-    assert [one.shared for one in store.shares(held.records)] == [True, False]
+    assert [one.shared for one in store.shares(held.records)] == [True, False, True]
+    assert [one.shared for one in store.without(["sha256:index"]).shares(held.records)] == [False, False, False]
 
 
 def test_a_store_that_cannot_be_read_is_reported():
