@@ -20,7 +20,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import Buildx, limits_known
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import Buildx
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import (
     RUNNING,
     STOPPED,
@@ -91,7 +91,7 @@ def put_policy(options, drain_seconds, check_mode, atomic_move):
         "rendered": to_buildkitd_toml(seen.policy, _version(options, seen.node)) if seen.policy else {},
         "restart_required": bool(to_make) if check_mode or not recreates else False,
         "in_effect": _in_effect(buildx, seen),
-        "in_effect_source": "buildx" if limits_known(seen.node.reported) else "container",
+        "in_effect_source": "buildx" if seen.node.reported is not None else "container",
         "diff": {"before": _section(seen.before), "after": _section(seen.text)},
     }
     return result, [sentence for one in wanted for sentence in one.missing]
@@ -143,7 +143,7 @@ def _restart_required(buildx, wanted):
     """Whether a node's container is not one of the file as it is to be. A node without one gets it when it is made."""
     if wanted.node.status not in (RUNNING, STOPPED):
         return False
-    if wanted.node.status == RUNNING and limits_known(wanted.node.reported) and wanted.policy and wanted.policy.rules:
+    if wanted.node.status == RUNNING and wanted.node.reported is not None and wanted.policy and wanted.policy.rules:
         return not obeys(reported_policy(wanted.node.reported), wanted.policy)
     return _text_in_container(buildx, wanted.node) != wanted.text
 
@@ -155,7 +155,7 @@ def _in_effect(buildx, wanted):
     node = next(one for one in buildx.nodes() if (one.builder, one.name) == (node.builder, node.name))
     policy = (
         reported_policy(node.reported)
-        if limits_known(node.reported)
+        if node.reported is not None
         else policy_in_toml(_text_in_container(buildx, node))
     )
     return terms(policy) if policy else None

@@ -32,6 +32,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit im
     OLDEST_BUILDX,
     RUNNING,
     STOPPED,
+    known_rules,
     nodes_from_listing,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import EngineClient
@@ -43,9 +44,6 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors impo
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
 
 _SOCKETS = ("default", "unix:///var/run/docker.sock", "unix:///run/docker.sock")
-_LIMITS_KNOWN = "maxUsedSpace"
-"""A key that buildx puts into every GC rule since it knows all three limits (0.18)."""
-
 _TLS_FILES = {"ca_path": "ca.pem", "client_cert": "cert.pem", "client_key": "key.pem"}
 
 
@@ -250,13 +248,7 @@ def reported_rules(docker_host):
             nodes = [node for line in printed.splitlines() for node in _own_nodes(json.loads(line))]
         except (DockerException, ValueError, OSError):
             return None
-    rules = nodes[0].get("GCPolicy") or [] if nodes else None
-    return rules if limits_known(rules) else None
-
-
-def limits_known(reported):
-    """Whether buildx knows all that there is to know of the rules that a BuildKit reports; None for no report."""
-    return reported is not None and all(_LIMITS_KNOWN in rule for rule in reported)
+    return known_rules(nodes[0].get("GCPolicy") or []) if nodes else None
 
 
 def _own_nodes(builder):

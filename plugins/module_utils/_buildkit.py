@@ -44,6 +44,9 @@ _ENGINES = (
     ((0, 0), "20.10"),
 )
 
+_LIMITS_KNOWN = "maxUsedSpace"
+"""A key that buildx puts into every GC rule since it knows all three limits (0.18)."""
+
 OLDEST_BUILDKIT = (0, 11)
 """The first BuildKit whose buildctl writes its records as JSON (BuildKit, cmd/buildctl/diskusage.go)."""
 
@@ -155,10 +158,15 @@ def _node(builder, node):
         endpoint=node.get("Endpoint") or builder["Name"],
         status=status,
         version=(node.get("Version") or "").lstrip("v") or None,
-        reported=node.get("GCPolicy"),
+        reported=known_rules(node.get("GCPolicy")),
         options=tuple(sorted((node.get("DriverOpts") or {}).items())),
         error=error,
     )
+
+
+def known_rules(reported):
+    """Return the GC rules that a BuildKit reports to buildx, None where buildx knows too little of them."""
+    return reported if reported is None or all(_LIMITS_KNOWN in rule for rule in reported) else None
 
 
 def chosen_nodes(names, nodes):

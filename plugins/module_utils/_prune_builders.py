@@ -109,7 +109,7 @@ def _on_engines_disk(seen, here, filesystems):
 
 
 def _planned(wanted, seen):
-    return plan(replace(wanted, containers="keep", images="keep"), seen)[0][-1]
+    return plan(replace(wanted, containers="keep", images="keep", embedded=True), seen)[0][-1]
 
 
 def here(pruned, orphans):

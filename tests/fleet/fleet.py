@@ -151,6 +151,16 @@ def shell(script, on=None, interpreter="bash -eu"):
         return dict(zip(names, pool.map(one, names), strict=True))
 
 
+def load_image(host, archive):
+    """Load an image from an archive of this machine into a host's engine, and return what docker says."""
+    with archive.open("rb") as image:
+        ended = subprocess.run(
+            [*_ssh(host), "docker load"], stdin=image, capture_output=True, text=True, timeout=TIME_LIMIT, check=False
+        )
+    assert ended.returncode == 0, f"{host}: {ended.stderr}"
+    return ended.stdout
+
+
 def _ssh(host):
     known = hosts()[host]
     options = ["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlMaster=auto"]

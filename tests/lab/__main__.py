@@ -53,6 +53,8 @@ def up(lab: Lab, options: argparse.Namespace) -> int:
     public_key = lab.make_key()
     lab.subnet = network.create_bridge(lab.bridge)
     kept = _kept(lab, roots, options.disk)
+    if options.buildkit_image:
+        lab.buildkit_image = os.path.abspath(options.buildkit_image)
     missing = {name: kind for name, kind in wanted.items() if name not in kept}
     new = _new_hosts(lab, missing, roots, options.disk or "4G")
     lab.save()

@@ -45,6 +45,7 @@ class Lab:
         self.bridge = f"bcl-{self.id}"
         self.subnet = ""
         self.last_number = 10
+        self.buildkit_image = ""
         self.hosts: dict[str, Host] = {}
 
     def load(self) -> None:
@@ -59,13 +60,14 @@ class Lab:
                 " if it was moved while its lab was up, move it back and run `make lab-down` there"
             )
         self.subnet, self.last_number = state["subnet"], state["last_number"]
+        self.buildkit_image = state.get("buildkit_image", "")
         self.hosts = {name: Host(**fields) for name, fields in state["hosts"].items()}
 
     def save(self) -> None:
         """Write state.json, inventory.yml and ssh/known_hosts for the hosts that run."""
         hosts = {name: asdict(host) for name, host in sorted(self.hosts.items())}
         state = {"root": str(self.root), "id": self.id, "bridge": self.bridge, "subnet": self.subnet}
-        state.update(last_number=self.last_number, hosts=hosts)
+        state.update(last_number=self.last_number, buildkit_image=self.buildkit_image, hosts=hosts)
         _replace(self.directory / "state.json", json.dumps(state, indent=2) + "\n")
         known = "".join(f"{host.address} {host.host_key}\n" for host in self.hosts.values())
         _replace(self.ssh_directory / "known_hosts", known)
@@ -89,6 +91,8 @@ class Lab:
             "ansible_ssh_private_key_file": str(self.ssh_directory / "id_ed25519"),
             "ansible_ssh_common_args": shlex.join(self.ssh_options()),
             "ansible_python_interpreter": "/usr/bin/python3",
+            # Where the tests find it again, which remove every image from the hosts.
+            "lab_buildkit_image": self.buildkit_image,
         }
         return {"build_hosts": {"vars": common, "children": groups}}
 
