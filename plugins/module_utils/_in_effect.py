@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import (
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint import traps
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Policy
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import (
     from_daemon_json,
     from_report,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint import traps
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Policy
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
 
 _HOURS = 3600 * SECOND
@@ -50,7 +50,8 @@ class LastLook:
 class Daemon:
     """dockerd as the host has it. What cannot be known is None; times in seconds since the epoch.
 
-    ``config`` is the dict of its configuration file, {} without one, and ``problem`` says why that cannot be used;
+    ``config`` is the dict of its configuration file, {} without one, ``text`` the whole of it, None without one, and
+    ``problem`` says why that cannot be used;
     ``changed_at`` is when it was written to, ``reported`` the GC rules that the engine says it obeys, ``last`` the
     LastLook of an earlier run.
     """
@@ -62,12 +63,13 @@ class Daemon:
     reported: list | None = None
     last: LastLook | None = None
     now: float = 0.0
+    text: str | None = None
 
 
 @dataclass(frozen=True)
 class Status:
-    """The GC policy of a host: what the engine would read from the file now, None where it could not; what it obeys;
-    and the Traps in the file."""
+    """The GC policy of a host: what the engine would read from the file now, None where it could not or would not
+    start with it; what it obeys; and the Traps in the file."""
 
     in_file: Policy | None
     in_effect: InEffect
@@ -76,12 +78,15 @@ class Status:
 
 def gc_status(daemon, engine_version):
     """Return the Status of a Daemon."""
-    in_file = None if daemon.config is None else from_daemon_json(daemon.config.get("builder"), engine_version)
+    found = tuple(traps(daemon.config or {}, engine_version, daemon.text))
+    in_file = None
+    if daemon.config is not None and not any(trap.stops for trap in found):
+        in_file = from_daemon_json(daemon.config.get("builder"), engine_version)
     since = look(in_file, daemon.changed_at, daemon.started_at, daemon.last, daemon.now).since
     return Status(
         in_file=in_file,
         in_effect=in_effect(in_file, daemon.reported, daemon.started_at, since),
-        traps=tuple(traps(daemon.config or {}, engine_version)),
+        traps=found,
     )
 
 

@@ -88,11 +88,13 @@ class Trap:
     """Something about a policy that an engine would refuse, ignore, or read otherwise than it looks.
 
     ``code`` is stable and has a row in docs/gc_policy_traps.md; ``where`` is a path such as builder.gc.policy[0].
+    ``stops`` is whether the engine refuses to start with it.
     """
 
     code: str
     where: str
     message: str
+    stops: bool = False
 
     def __str__(self):
         return f"{self.where}: {self.message} [{self.code}]"

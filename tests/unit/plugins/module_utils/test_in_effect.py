@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import (
-    from_daemon_json,
     supported,
     to_daemon_json,
 )
@@ -27,6 +26,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy impo
     PolicyRule,
     rules_from_options,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import from_daemon_json
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
 from ansible_collections.buildfleet.buildcache.tests.unit.examples import examples
 from ansible_collections.buildfleet.buildcache.tests.unit.policies import ENGINES, reported, rule_lists
