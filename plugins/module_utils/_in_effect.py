@@ -23,7 +23,11 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._units impor
 _HOURS = 3600 * SECOND
 
 # Age and ``all`` of the four default rules (BuildKit, cmd/buildkitd/config/gcpolicy.go, DefaultGCPolicy).
+# The default rules since 28.0 (moby, builder-next/worker/gc.go, DefaultGCPolicy): ages and ``all``; the types of the
+# first, which has a share of what is reserved (e * pi * phi percent), and at least so many bytes.
 _DEFAULT_RULES = [(48 * _HOURS, False), (60 * 24 * _HOURS, False), (0, False), (0, True)]
+_DEFAULT_TYPES = {"type==source.local", "type==exec.cachemount", "type==source.git.checkout"}
+_FIRST_SHARE, _FIRST_LEAST = 0.138, 512 * 10**6
 
 
 @dataclass(frozen=True)
@@ -134,9 +138,29 @@ def in_effect(in_file, reported, started_at, since):
 
 
 def _are_default(rules, sizes):
-    shape = [(rule.unused_for, rule.all) for rule in rules]
-    last = (rules[-1].reserved_space, rules[-1].max_used_space, rules[-1].min_free_space) if rules else None
-    return shape == _DEFAULT_RULES and (not any(sizes) or sizes == last)
+    """Whether these are the default rules, shaped by the sizes in the file or, without any, by that of the disk."""
+    if [(rule.unused_for, rule.all) for rule in rules] != _DEFAULT_RULES:
+        return False
+    first, *others = rules
+    least = max(others[0].reserved_space * _FIRST_SHARE, _FIRST_LEAST)
+    found = {(one.reserved_space, one.max_used_space, one.min_free_space) for one in others}
+    return (
+        {*first.other, *(f"type=={kind}" for kind in first.types)} == _DEFAULT_TYPES
+        and (first.reserved_space, first.min_free_space) == (0, 0)
+        and abs(first.max_used_space - least) <= least / 100
+        and not any(one.types or one.selects for one in others)
+        and (found == {sizes} if any(sizes) else len(found) == 1 and _are_shares(*found.pop()))
+    )
+
+
+def _are_shares(reserved, max_used, min_free):
+    """Whether these are 10, 80 and 20 % of one disk as an engine reckons them: in whole GiB, rounded up, of which each
+    counts for 10^9 bytes. Engines to 28.5.0 take 1/10, 1/80 and 1/20."""
+    if any(size % 10**9 or not size for size in (reserved, max_used, min_free)):
+        return False
+    tenth, most, least = (size // 10**9 for size in (reserved, max_used, min_free))
+    right = 8 * tenth - 7 <= most <= 8 * tenth and 2 * tenth - 1 <= least <= 2 * tenth
+    return right or (most, least) == ((tenth - 1) // 8 + 1, (tenth - 1) // 2 + 1)
 
 
 def _obeys(obeyed, policy):
