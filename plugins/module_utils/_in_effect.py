@@ -148,7 +148,7 @@ def _are_default(rules, sizes):
         {*first.other, *(f"type=={kind}" for kind in first.types)} == _DEFAULT_TYPES
         and (first.reserved_space, first.min_free_space) == (0, 0)
         and abs(first.max_used_space - least) <= least / 100
-        and not any(one.types or one.selects for one in others)
+        and not any(one.types or one.other or one.selects or one.shared is not None for one in others)
         and (found == {sizes} if any(sizes) else len(found) == 1 and _are_shares(*found.pop()))
     )
 

@@ -37,9 +37,13 @@ _LARGEST = 2**62
 # What every version's size parser takes (docker/go-units, RAMInBytes; a regular expression until 2021).
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kmgtp])i?)?b?", re.IGNORECASE | re.ASCII)
 
-_BROKEN = "every run of the GC of engines before 28.0.2 fails with it (BuildKit issue 5821). Upgrade, or take it out."
+_BROKEN = (
+    "every run of the GC of engines before 28.0.2 fails with it on the graph driver (BuildKit issue 5821). Upgrade, or "
+    "take it out."
+)
 
 _BUILDER_KEYS = {"gc", "entitlements", "history"}
+_ALIAS = "defaultKeepStorage"
 _ENTITLEMENTS = ("network-host", "security-insecure")
 
 BLANK_IS_EMPTY = (23, 0)
@@ -131,12 +135,20 @@ def _builder(spelled, version):
 def _default_rules(section, where, version):
     """Yield what is wrong with the sizes of the default rules."""
     limits = dialect(version).defaults
-    yield from _sizes(section, DEFAULT_SIZE_KEYS, limits, "defaultKeepStorage", where, version)
+    yield from _sizes(section, DEFAULT_SIZE_KEYS, limits, _ALIAS, where, version)
     if len(limits) == 1:
         return
+    broken = version_tuple(version) < FIRST_WITH_MIN_FREE
+    if broken and section.get("enabled") and not any(_is_set(section.get(key.lower())) for key in (*limits, _ALIAS)):
+        yield Trap(
+            "gc_min_free_broken",
+            where,
+            "the default rules have a minimum of free space, with which every run of the GC of engines before 28.0.2 "
+            "fails on the graph driver (BuildKit issue 5821). Upgrade, or give rules without one.",
+        )
     if not _is_set(section.get("defaultminfreespace")):
         return
-    if version_tuple(version) < FIRST_WITH_MIN_FREE:
+    if broken:
         yield Trap("gc_min_free_broken", f"{where}.defaultMinFreeSpace", _BROKEN)
     elif not _is_set(section.get("defaultmaxusedspace")):
         yield Trap(
@@ -151,10 +163,10 @@ def _policy(section, rules, where, version):
     """Yield what is wrong with a policy's rules, and with what stands beside them."""
     one_cap = len(dialect(version).sizes) == 1
     for key in DEFAULT_SIZE_KEYS:
-        if key in dialect(version).defaults or key == "defaultKeepStorage":
+        if key in dialect(version).defaults or key == _ALIAS:
             _of_type(section, key, where, str, 'text such as "20GB"')
     if one_cap:
-        yield from _sizes(section, DEFAULT_SIZE_KEYS, dialect(version).defaults, "defaultKeepStorage", where, version)
+        yield from _sizes(section, DEFAULT_SIZE_KEYS, dialect(version).defaults, _ALIAS, where, version)
     if section.get("enabled") is None and not enabled_by_default(version):
         yield Trap("gc_disabled", where, f'engine {version} ignores the policy unless "enabled" is true. Add it.')
     defaults = [key for key in DEFAULT_SIZE_KEYS if section.get(key.lower())]

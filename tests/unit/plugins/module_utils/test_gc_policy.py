@@ -46,6 +46,8 @@ def run(text, version=NEWEST, disk=None, **options):
         (NEWEST, {"rules": []}, "gc_policy_empty"),
         (NEWEST, {"rules": [{"types": ["regular"], "max_used_space": "1GB"}]}, "gc_no_ceiling"),
         (NEWEST, {"rules": [{"all": False}]}, "gc_empties_cache"),
+        (NEWEST, {"rules": [{"filters": {"private": True}}, CEILING]}, "gc_empties_cache"),
+        (NEWEST, {"rules": [{"unused_for": "8760h"}]}, "gc_no_ceiling"),
         (NEWEST, {"rules": [{"types": ["internal"]}, CEILING]}, "gc_policy_never_matches"),
         (NEWEST, {"rules": [{"max_used_space": "9000P"}]}, "gc_bad_size"),
         (NEWEST, {"rules": [{"filters": {"description": "\ufffd"}}, CEILING]}, "gc_filter_unreadable"),
@@ -177,8 +179,9 @@ def test_an_empty_file_that_stops_an_old_engine_is_filled():
 
 
 def test_a_missing_size_that_an_older_engine_refuses_is_added():
-    rules = [{"unused_for": "48h"}]
-    text = '{"builder": {"gc": {"enabled": true, "policy": [{"filter": ["unused-for=48h"]}]}}}'
+    rules = [{"unused_for": "48h"}, CEILING]
+    policy = '[{"filter": ["unused-for=48h"]}, {"keepStorage": "20GB"}]'
+    text = f'{{"builder": {{"gc": {{"enabled": true, "policy": {policy}}}}}}}'
     assert run(text, "27.4.1", rules=rules).data["builder"]["gc"]["policy"][0]["keepStorage"] == "0"
     assert not run(text, "27.5.1", rules=rules).changed
 

@@ -143,7 +143,15 @@ def default_rules(reserved=10 * BILLION, max_used=78 * BILLION, min_free=20 * BI
         (Policy(), default_rules(comma=""), True),
         (Policy(), [default_rules()[0], *default_rules(20 * BILLION, 160 * BILLION, 40 * BILLION)[1:]], True),
         (Policy(), [*default_rules()[:3], entry(0, True, *shares(10**12))], True),
-        (Policy(), [*default_rules()[:2], entry(0, False, *shares(10**11), "private"), default_rules()[3]], True),
+        (
+            Policy(),
+            [
+                *default_rules()[:2],
+                entry(0, False, 10 * BILLION, 78 * BILLION, 20 * BILLION, "private"),
+                default_rules()[3],
+            ],
+            True,
+        ),
         (Policy(), [], True),
         (OURS, default_rules(), True),
         (Policy(enabled=False), default_rules(), True),
@@ -188,7 +196,7 @@ def seen(history):
         elif event == "look":
             last = look(says, changed_at, started_at, last, float(moment))
         else:
-            says, changed_at = policies[event], None if event == "deleted" else float(moment)
+            says, changed_at = policies[event], float(moment)
     return says, changed_at, started_at, last
 
 
@@ -211,6 +219,7 @@ def seen(history):
         ("ours@1 start@2 look@3 other@4 look@5 ours@6 look@7", False),
         ("ours@1 start@2 look@3 other@4 start@5 ours@6 look@7", False),
         # Deleted.
+        ("ours@1 start@2 deleted@3 look@4", False),
         ("ours@1 start@2 look@3 deleted@4 look@5", False),
         ("ours@1 start@2 look@3 deleted@4 start@5 look@6", True),
         # The time of the file was set.

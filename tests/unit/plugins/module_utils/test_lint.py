@@ -47,7 +47,6 @@ def rule(*filters, **keys):
 SOUND = [
     {},
     None,
-    {"enabled": True},
     {"enabled": False},
     {"enabled": True, "defaultKeepStorage": "20GB"},
     gc({"keepStorage": "1GB", "filter": ["unused-for=1m"]}),
@@ -71,6 +70,12 @@ def test_nothing_is_wrong_with_what_works(section, version):
     assert codes(section, version) == []
 
 
+def test_the_default_rules_are_broken_where_their_free_space_is():
+    for version in ENGINES:
+        assert codes({"enabled": True}, version) == ["gc_min_free_broken"] * (version == "28.0.1"), version
+        assert codes({"enabled": True, "defaultKeepStorage": "9GB"}, version) == []
+
+
 ON_EVERY_ENGINE = [
     ("gc_wrong_type", [], "builder.gc"),
     ("gc_wrong_type", {"enabled": "true"}, "builder.gc.enabled"),
@@ -83,7 +88,7 @@ ON_EVERY_ENGINE = [
     ("gc_wrong_type", gc({**ROOM, "filter": [1]}), "builder.gc.policy[0].filter"),
     ("gc_wrong_type", gc({**ROOM, "filter": {"type": ["regular"]}}), "builder.gc.policy[0].filter"),
     ("gc_key_ignored", gc({**ROOM, "keepDuration": "48h"}), "builder.gc.policy[0].keepduration"),
-    ("gc_key_ignored", {"enabled": True, "keepStorage": "1GB"}, "builder.gc.keepstorage"),
+    ("gc_key_ignored", gc(ROOM, keepStorage="1GB"), "builder.gc.keepstorage"),
     ("gc_percentage", gc({"keepStorage": "15%"}), "builder.gc.policy[0].keepStorage"),
     ("gc_percentage", {"enabled": True, "defaultKeepStorage": "15 %"}, "builder.gc.defaultKeepStorage"),
     ("gc_bad_size", gc({"keepStorage": "10Q"}), "builder.gc.policy[0].keepStorage"),
@@ -93,6 +98,10 @@ ON_EVERY_ENGINE = [
     ("gc_no_ceiling", gc({**ROOM, "filter": ["type=regular"]}), "builder.gc.policy"),
     ("gc_empties_cache", gc({"keepStorage": "0"}), "builder.gc.policy[0]"),
     ("gc_empties_cache", gc({"keepStorage": "0.5"}), "builder.gc.policy[0]"),
+    ("gc_empties_cache", gc({"keepStorage": "0", "filter": {"private": {}}}, ROOM), "builder.gc.policy[0]"),
+    ("gc_empties_cache", gc({"keepStorage": "0", "filter": {"immutable": {}}}, ROOM), "builder.gc.policy[0]"),
+    ("gc_no_ceiling", gc({"keepStorage": "0", "filter": ["unused-for=8760h"]}), "builder.gc.policy"),
+    ("gc_no_ceiling", gc({**ROOM, "filter": ["unused-for=48h"]}), "builder.gc.policy"),
     ("gc_policy_never_matches", rule("type=internal"), "builder.gc.policy[0]"),
 ]
 
@@ -150,6 +159,10 @@ def test_filters_that_do_not_do_what_they_look_like(code, filters):
     [
         ("make", None),
         ("[2/3]", None),
+        ("größe", None),
+        ("a\u0001b", "gc_filter_unreadable"),
+        ("a\u200bb", "gc_filter_unreadable"),
+        ('"a\u200bb"', None),
         ('"[2/3] RUN make, test"', None),
         (r'"a \"quote\", a \\ and\ta tab"', None),
         ('"a raw\ttab"', None),
@@ -175,7 +188,7 @@ def test_descriptions_are_values_of_the_filter_language_and_matched_since_27(val
     ("code", "section", "engines"),
     [
         ("gc_disabled", {"policy": [ROOM]}, ENGINES[: ENGINES.index("28.2.0")]),
-        ("gc_keep_storage_missing", gc({"filter": ["unused-for=48h"]}), ENGINES[: ENGINES.index("27.5.1")]),
+        ("gc_keep_storage_missing", gc({"filter": ["unused-for=48h"]}, ROOM), ENGINES[: ENGINES.index("27.5.1")]),
         ("gc_zero_falls_back", gc({"keepStorage": "0"}, ROOM, defaultKeepStorage="2GB"), OLD),
         ("gc_key_ignored", gc(ROOM, defaultKeepStorage="2GB"), NEW),
         ("gc_key_ignored", {"enabled": True, "defaultMaxUsedSpace": "2GB"}, OLD),
