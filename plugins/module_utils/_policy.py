@@ -234,7 +234,7 @@ def policy_traps(policy, where="rules"):
         yield Trap(
             "gc_no_ceiling",
             where,
-            f"No rule keeps records of type {', '.join(missing)} below a size, but at most those that were not used for "
+            f"No rule keeps records of type {', '.join(missing)} below a size, but at most those that nobody used for "
             "more than a day: the build cache can grow until the disk is full. Add a last rule with a size alone, such "
             "as max_used_space: 20GB.",
         )
