@@ -56,7 +56,7 @@ class Daemon:
 
     ``config`` is the dict of its configuration file, {} without one, ``text`` the whole of it, None without one, and
     ``problem`` says why that cannot be used;
-    ``changed_at`` is when it was written to, ``reported`` the GC rules that the engine says it obeys, ``last`` the
+    ``changed_at`` is when it came to be as it is, ``reported`` the GC rules that the engine says it obeys, ``last`` the
     LastLook of an earlier run.
     """
 
@@ -102,7 +102,7 @@ def digest(policy):
 def look(policy, changed_at, started_at, last, now):
     """Return the LastLook of this run: when at the latest the file came to mean what it does.
 
-    ``changed_at`` is when the file was last written to (None without a file), ``started_at`` when the daemon started
+    ``changed_at`` is when the file came to be as it is (None where unknown), ``started_at`` when the daemon started
     (None where unknown), ``last`` the LastLook before (or None). A file that was written to since, and means the same,
     has not changed; unless the daemon started in between, when it may have meant something else.
     """
