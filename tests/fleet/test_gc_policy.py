@@ -195,7 +195,7 @@ assert len(texts) == 2
 for number in range({kills}):
     before = config.read_bytes()
     run = subprocess.Popen([sys.executable, modules[number % 2]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(lasts * chance.uniform(0.5, 1.2))
+    time.sleep(lasts * chance.uniform(0.5, 1.1))
     run.kill()
     run.wait()
     after = config.read_bytes()
