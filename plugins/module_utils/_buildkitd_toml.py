@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import sys
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import (
-    rule_with_alternatives,
-    to_buildkitd_toml,
-)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import to_buildkitd_toml
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuilderError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Policy, PolicyRule
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import rule_with_alternatives
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_duration, parse_size
 
 _DEFAULT_SIZES = ("reservedSpace", "maxUsedSpace", "minFreeSpace")

@@ -86,6 +86,7 @@ def observe_daemon(config, engine_version=None, docker_host=None):
         reported=reported_rules(docker_host) if asked else None,
         last=_recall(config.path),
         now=time.time(),
+        text=config.text,
     )
 
 

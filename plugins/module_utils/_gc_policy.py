@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import (
     DEFAULT_SIZE_KEYS,
     FIRST_WITH_GC,
-    from_daemon_json,
     supported,
     to_daemon_json,
 )
@@ -20,6 +19,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors impo
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import restart_required
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._json_text import (
     GC_PATH,
+    BadConfig,
     parse,
     value_at,
     with_value,
@@ -31,6 +31,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy impo
     rules_from_options,
     terms,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import from_daemon_json
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
 
 OLDEST_TESTED = (20, 10)
@@ -103,8 +104,10 @@ def _refuse(found):
 def edited(config, wanted, engine_version, in_file):
     """Return the Edited of a ConfigFile. Where the meaning is there already, nothing is changed, however it is spelled.
 
+    ``in_file`` is the Policy that the engine reads from it now, None where it would not start (see _in_effect.Status).
     Only ``enabled`` and ``policy`` of ``builder.gc`` are written. The sizes of the default rules go when rules are
-    written, beside which they mean nothing, or something else.
+    written, beside which they mean nothing, or something else. Raises BadConfig where the rest of the file keeps
+    dockerd from starting.
     """
     if wanted.policy is None:
         changes = dict.fromkeys(_MANAGED)
@@ -121,6 +124,12 @@ def edited(config, wanted, engine_version, in_file):
     for key, value in changes.items():
         text = with_value(text, (*GC_PATH, key), value)
     data = parse(text or "")
+    stoppers = [trap for trap in traps(data, engine_version, text) if trap.stops]
+    if stoppers:
+        raise BadConfig(
+            f"{config.path}: dockerd would not start with it, whatever policy is written into it. Correct it, then run "
+            f"again. {' '.join(map(str, stoppers))}"
+        )
     policy = from_daemon_json(data.get("builder"), engine_version)
     return Edited(text, config.data, data, policy, changed=text != config.text)
 
@@ -156,4 +165,4 @@ def warnings(wanted, new, engine_version):
             "tried; dockerd does not check the file before a restart, and its API gives no build cache without walking "
             "all of it. Upgrade it."
         )
-    return [*old, *wanted.missing, *map(str, traps(new.data, engine_version))]
+    return [*old, *wanted.missing, *map(str, traps(new.data, engine_version, new.text))]

@@ -12,18 +12,22 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import (
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint import traps
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Policy
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import (
     from_daemon_json,
     from_report,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint import traps
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Policy
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
 
 _HOURS = 3600 * SECOND
 
 # Age and ``all`` of the four default rules (BuildKit, cmd/buildkitd/config/gcpolicy.go, DefaultGCPolicy).
+# The default rules since 28.0 (moby, builder-next/worker/gc.go, DefaultGCPolicy): ages and ``all``; the types of the
+# first, which has a share of what is reserved (e * pi * phi percent), and at least so many bytes.
 _DEFAULT_RULES = [(48 * _HOURS, False), (60 * 24 * _HOURS, False), (0, False), (0, True)]
+_DEFAULT_TYPES = {"type==source.local", "type==exec.cachemount", "type==source.git.checkout"}
+_FIRST_SHARE, _FIRST_LEAST = 0.138, 512 * 10**6
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,9 @@ class LastLook:
 class Daemon:
     """dockerd as the host has it. What cannot be known is None; times in seconds since the epoch.
 
-    ``config`` is the dict of its configuration file, {} without one, and ``problem`` says why that cannot be used;
-    ``changed_at`` is when it was written to, ``reported`` the GC rules that the engine says it obeys, ``last`` the
+    ``config`` is the dict of its configuration file, {} without one, ``text`` the whole of it, None without one, and
+    ``problem`` says why that cannot be used;
+    ``changed_at`` is when it came to be as it is, ``reported`` the GC rules that the engine says it obeys, ``last`` the
     LastLook of an earlier run.
     """
 
@@ -62,12 +67,13 @@ class Daemon:
     reported: list | None = None
     last: LastLook | None = None
     now: float = 0.0
+    text: str | None = None
 
 
 @dataclass(frozen=True)
 class Status:
-    """The GC policy of a host: what the engine would read from the file now, None where it could not; what it obeys;
-    and the Traps in the file."""
+    """The GC policy of a host: what the engine would read from the file now, None where it could not or would not
+    start with it; what it obeys; and the Traps in the file."""
 
     in_file: Policy | None
     in_effect: InEffect
@@ -76,12 +82,15 @@ class Status:
 
 def gc_status(daemon, engine_version):
     """Return the Status of a Daemon."""
-    in_file = None if daemon.config is None else from_daemon_json(daemon.config.get("builder"), engine_version)
+    found = tuple(traps(daemon.config or {}, engine_version, daemon.text))
+    in_file = None
+    if daemon.config is not None and not any(trap.stops for trap in found):
+        in_file = from_daemon_json(daemon.config.get("builder"), engine_version)
     since = look(in_file, daemon.changed_at, daemon.started_at, daemon.last, daemon.now).since
     return Status(
         in_file=in_file,
         in_effect=in_effect(in_file, daemon.reported, daemon.started_at, since),
-        traps=tuple(traps(daemon.config or {}, engine_version)),
+        traps=found,
     )
 
 
@@ -93,7 +102,7 @@ def digest(policy):
 def look(policy, changed_at, started_at, last, now):
     """Return the LastLook of this run: when at the latest the file came to mean what it does.
 
-    ``changed_at`` is when the file was last written to (None without a file), ``started_at`` when the daemon started
+    ``changed_at`` is when the file came to be as it is (None where unknown), ``started_at`` when the daemon started
     (None where unknown), ``last`` the LastLook before (or None). A file that was written to since, and means the same,
     has not changed; unless the daemon started in between, when it may have meant something else.
     """
@@ -137,9 +146,29 @@ def reported_policy(reported):
 
 
 def _are_default(rules, sizes):
-    shape = [(rule.unused_for, rule.all) for rule in rules]
-    last = (rules[-1].reserved_space, rules[-1].max_used_space, rules[-1].min_free_space) if rules else None
-    return shape == _DEFAULT_RULES and (not any(sizes) or sizes == last)
+    """Whether these are the default rules, shaped by the sizes in the file or, without any, by that of the disk."""
+    if [(rule.unused_for, rule.all) for rule in rules] != _DEFAULT_RULES:
+        return False
+    first, *others = rules
+    least = max(others[0].reserved_space * _FIRST_SHARE, _FIRST_LEAST)
+    found = {(one.reserved_space, one.max_used_space, one.min_free_space) for one in others}
+    return (
+        {*first.other, *(f"type=={kind}" for kind in first.types)} == _DEFAULT_TYPES
+        and (first.reserved_space, first.min_free_space) == (0, 0)
+        and abs(first.max_used_space - least) <= least / 100
+        and not any(one.types or one.other or one.selects or one.shared is not None for one in others)
+        and (found == {sizes} if any(sizes) else len(found) == 1 and _are_shares(*found.pop()))
+    )
+
+
+def _are_shares(reserved, max_used, min_free):
+    """Whether these are 10, 80 and 20 % of one disk as an engine reckons them: in whole GiB, rounded up, of which each
+    counts for 10^9 bytes. Engines to 28.5.0 take 1/10, 1/80 and 1/20."""
+    if any(size % 10**9 or not size for size in (reserved, max_used, min_free)):
+        return False
+    tenth, most, least = (size // 10**9 for size in (reserved, max_used, min_free))
+    right = 8 * tenth - 7 <= most <= 8 * tenth and 2 * tenth - 1 <= least <= 2 * tenth
+    return right or (most, least) == ((tenth - 1) // 8 + 1, (tenth - 1) // 2 + 1)
 
 
 def obeys(obeyed, policy):

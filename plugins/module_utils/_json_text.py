@@ -28,6 +28,23 @@ _STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]+|\\.)*"|(NaN|-?Infinity)')
 _decoder = json.JSONDecoder()
 
 
+class Object(dict):
+    """An object as it was written: ``pairs`` has its members in their order, also those whose key comes again."""
+
+    def __init__(self, pairs):
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
+def names_twice(value, exact=False):
+    """Return the names that more than one member of an object has, to Go's decoder of a struct or, if ``exact``, of a
+    map: {name: [values]}. {} for what is no object."""
+    found = {}
+    for key, one in (getattr(value, "pairs", None) or value.items()) if isinstance(value, dict) else ():
+        found.setdefault(key if exact else key.lower(), []).append(one)
+    return {name: values for name, values in found.items() if len(values) > 1}
+
+
 class BadConfig(BuildcacheError):
     """A configuration cannot be used as it is. The message never quotes it, because its values may be secrets."""
 
@@ -41,7 +58,7 @@ class _Member(NamedTuple):
 
 
 def parse(text):
-    """Return what ``text`` holds, as a dict; blank text is {}.
+    """Return what ``text`` holds, as a dict, in which objects are Objects; blank text is {}.
 
     Raises BadConfig, with line and column, where dockerd would refuse the text or where it is unclear which of two
     keys counts: at the top level, in ``builder`` and in ``builder.gc``.
@@ -51,7 +68,7 @@ def parse(text):
     if not text.strip(_BLANK):
         return {}
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=Object)
     except json.JSONDecodeError as error:
         raise _bad(text, error.pos, "no valid JSON. dockerd takes neither comments nor trailing commas") from None
     except (ValueError, RecursionError):

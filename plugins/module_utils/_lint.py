@@ -10,6 +10,7 @@ Each Trap has a row in docs/gc_policy_traps.md with what each engine version mak
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import (
     DEFAULT_SIZE_KEYS,
@@ -17,11 +18,17 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects im
     SIZES_OPTIONAL,
     dialect,
     enabled_by_default,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._json_text import names_twice
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint_filters import filter_traps
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Trap, policy_traps
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import (
+    engine_size,
     folded,
     from_daemon_json,
+    is_filter,
+    is_history_age,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint_filters import filter_traps, is_filter
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Trap, policy_traps
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
 
 _LARGEST = 2**62
@@ -30,16 +37,34 @@ _LARGEST = 2**62
 # What every version's size parser takes (docker/go-units, RAMInBytes; a regular expression until 2021).
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kmgtp])i?)?b?", re.IGNORECASE | re.ASCII)
 
-_BROKEN = "every run of the GC of engines before 28.0.2 fails with it (BuildKit issue 5821). Upgrade, or take it out."
+_BROKEN = (
+    "every run of the GC of engines before 28.0.2 fails with it on the graph driver (BuildKit issue 5821). Upgrade, or "
+    "take it out."
+)
 
 _BUILDER_KEYS = {"gc", "entitlements", "history"}
+_ALIAS = "defaultKeepStorage"
+_ENTITLEMENTS = ("network-host", "security-insecure")
+
+BLANK_IS_EMPTY = (23, 0)
+FIRST_WITH_HISTORY = (24, 0)
+HISTORY_AGE_AS_TEXT = (25, 0)
+"""Moby, daemon/config: getConflictFreeConfiguration in config.go, BuilderHistoryConfig in builder.go."""
+
 _RULE_SIZES = ("keepStorage", "reservedSpace", "maxUsedSpace", "minFreeSpace")
 
 
-def traps(config, engine_version):
-    """Return the Traps in ``config``, the dict of a daemon.json, for an engine of that version."""
-    found = [
-        Trap("gc_key_ignored", key, 'dockerd knows the key only as "builder", in lower case, and refuses to start.')
+def traps(config, engine_version, text=None):
+    """Return the Traps in ``config``, the dict of a daemon.json, for an engine of that version; ``text`` is the whole
+    file, None where there is none."""
+    found = list(_text_traps(text, engine_version))
+    found += [
+        Trap(
+            "gc_key_ignored",
+            key,
+            'dockerd knows it only as "builder", in lower case, and refuses to start.',
+            stops=True,
+        )
         for key in config
         if key != "builder" and key.lower() == "builder"
     ]
@@ -55,7 +80,20 @@ class _WrongType(Exception):
 
     def __init__(self, where, expected):
         super().__init__(where)
-        self.trap = Trap("gc_wrong_type", where, f"dockerd refuses to start: this must be {expected}.")
+        self.trap = Trap("gc_wrong_type", where, f"dockerd refuses to start: this must be {expected}.", stops=True)
+
+
+def _text_traps(text, version):
+    """Yield what is wrong with the file as text, though it holds a good configuration."""
+    if text is None or version_tuple(version) >= BLANK_IS_EMPTY:
+        return
+    what = ""
+    if text.startswith("\ufeff"):
+        what = "a byte order mark. Save the file without one"
+    elif not text.strip():
+        what = "a file without anything in it. Write {} into it, or remove it"
+    if what:
+        yield Trap("gc_file_unreadable", "the file", f"engines before 23.0 refuse to start with {what}.", stops=True)
 
 
 def _section(value, where):
@@ -75,8 +113,9 @@ def _of_type(section, key, where, kind, expected):
 def _builder(spelled, version):
     yield from _keys_twice(spelled, "builder")
     builder = _section(spelled, "builder")
-    yield from _unknown_keys(builder, _BUILDER_KEYS, "builder")
-    _check_history(_section(builder.get("history"), "builder.history"), version)
+    newer = {"proxy-network"} if version_tuple(version) >= (29,) else set()
+    yield from _unknown_keys(builder, _BUILDER_KEYS | newer, "builder")
+    yield from _around(builder, version)
     where = "builder.gc"
     section = _section(builder.get("gc"), where)
     yield from _keys_twice(builder.get("gc"), where)
@@ -87,18 +126,29 @@ def _builder(spelled, version):
     if enabled is False:
         # Only types are looked at; sizes and filters are never parsed.
         found = [trap for trap in found if trap.code == "gc_wrong_type"]
+    elif enabled is None and not enabled_by_default(version):
+        # Nor are they here, until somebody switches it on.
+        found = [replace(trap, stops=trap.stops and trap.code in ("gc_wrong_type", "gc_key_ignored")) for trap in found]
     yield from found
 
 
 def _default_rules(section, where, version):
     """Yield what is wrong with the sizes of the default rules."""
     limits = dialect(version).defaults
-    yield from _sizes(section, DEFAULT_SIZE_KEYS, limits, "defaultKeepStorage", where)
+    yield from _sizes(section, DEFAULT_SIZE_KEYS, limits, _ALIAS, where, version)
     if len(limits) == 1:
         return
+    broken = version_tuple(version) < FIRST_WITH_MIN_FREE
+    if broken and section.get("enabled") and not any(_is_set(section.get(key.lower())) for key in (*limits, _ALIAS)):
+        yield Trap(
+            "gc_min_free_broken",
+            where,
+            "the default rules have a minimum of free space, with which every run of the GC of engines before 28.0.2 "
+            "fails on the graph driver (BuildKit issue 5821). Upgrade, or give rules without one.",
+        )
     if not _is_set(section.get("defaultminfreespace")):
         return
-    if version_tuple(version) < FIRST_WITH_MIN_FREE:
+    if broken:
         yield Trap("gc_min_free_broken", f"{where}.defaultMinFreeSpace", _BROKEN)
     elif not _is_set(section.get("defaultmaxusedspace")):
         yield Trap(
@@ -111,11 +161,16 @@ def _default_rules(section, where, version):
 
 def _policy(section, rules, where, version):
     """Yield what is wrong with a policy's rules, and with what stands beside them."""
-    yield from _sizes(section, DEFAULT_SIZE_KEYS, dialect(version).defaults, "defaultKeepStorage", where)
+    one_cap = len(dialect(version).sizes) == 1
+    for key in DEFAULT_SIZE_KEYS:
+        if key in dialect(version).defaults or key == _ALIAS:
+            _of_type(section, key, where, str, 'text such as "20GB"')
+    if one_cap:
+        yield from _sizes(section, DEFAULT_SIZE_KEYS, dialect(version).defaults, _ALIAS, where, version)
     if section.get("enabled") is None and not enabled_by_default(version):
         yield Trap("gc_disabled", where, f'engine {version} ignores the policy unless "enabled" is true. Add it.')
     defaults = [key for key in DEFAULT_SIZE_KEYS if section.get(key.lower())]
-    if defaults and len(dialect(version).sizes) > 1:
+    if defaults and not one_cap:
         yield Trap(
             "gc_key_ignored",
             f"{where}.{defaults[0]}",
@@ -131,11 +186,16 @@ def _policy(section, rules, where, version):
         yield from policy_traps(policy, f"{where}.policy")
 
 
-def _keys_twice(section, where):
-    """Yield the keys that differ only in case; Go's decoder takes them for one."""
-    if isinstance(section, dict) and len(folded(section)) < len(section):
+def _keys_twice(section, where, exact=False):
+    """Yield the keys that stand in an object twice; to Go's decoder of a struct also those that differ only in case."""
+    for name, values in names_twice(section, exact).items():
         yield Trap(
-            "gc_key_ignored", where, "a key stands here twice, in different case; dockerd takes the last. Keep one."
+            "gc_key_ignored",
+            where,
+            f"{name} stands here twice; dockerd takes the last, and refuses to start where either is of a wrong type. "
+            "Keep one.",
+            # One of two types is the wrong one.
+            stops=len({type(value) for value in values if value is not None}) > 1,
         )
 
 
@@ -147,30 +207,48 @@ def _unknown_keys(section, known, where):
             )
 
 
-def _check_history(history, version):
-    """Refuse a maxAge of the wrong type: seconds in 24, text since 25 (moby, daemon/config/builder.go)."""
-    age = history.get("maxage")
-    if age is None:
+def _around(builder, version):
+    """Yield what is wrong with the sections beside ``gc``. maxAge is seconds in 24 and text since 25."""
+    entitlements = _section(builder.get("entitlements"), "builder.entitlements")
+    for key in _ENTITLEMENTS:
+        _of_type(entitlements, key, "builder.entitlements", bool, "true or false, without quotes")
+    if version_tuple(version) < FIRST_WITH_HISTORY:
         return
-    number = isinstance(age, (int, float)) and not isinstance(age, bool)
-    if version_tuple(version) >= (25,) and not isinstance(age, str):
-        raise _WrongType("builder.history.maxAge", 'text such as "48h"')
-    if (24,) <= version_tuple(version) < (25,) and not number:
-        raise _WrongType("builder.history.maxAge", "a number of seconds")
+    where = "builder.history"
+    history = _section(builder.get("history"), where)
+    _number(history, "maxEntries", where, "a whole number")
+    if version_tuple(version) < HISTORY_AGE_AS_TEXT:
+        _number(history, "maxAge", where, "a whole number of seconds")
+        return
+    age = _of_type(history, "maxAge", where, str, 'text such as "48h"')
+    if age and not is_history_age(age):
+        yield Trap(
+            "gc_bad_duration",
+            f"{where}.maxAge",
+            "dockerd refuses to start with it. Write a duration such as 48h; it knows neither days nor weeks.",
+            stops=True,
+        )
 
 
-def _sizes(section, keys, known, alias, where):
+def _number(section, key, where, expected):
+    # Go takes no 50.0 for a whole number.
+    if isinstance(_of_type(section, key, where, int, expected), bool):
+        raise _WrongType(f"{where}.{key}", expected)
+
+
+def _sizes(section, keys, known, alias, where, version):
     """Yield what is wrong with sizes. ``known`` are the keys of this version, ``alias`` an older name for the first."""
     for key in keys:
-        text = _of_type(section, key, where, str, 'text such as "20GB"')
-        if text is None:
+        if section.get(key.lower()) is None:
             continue
         place = f"{where}.{key}"
         if key not in known and key != alias:
             yield Trap(
                 "gc_key_ignored", place, f"this engine does not know it, and ignores it. It knows {', '.join(known)}."
             )
-        elif key not in known and section.get(known[0].lower()):
+            continue
+        text = _of_type(section, key, where, str, 'text such as "20GB"')
+        if key not in known and section.get(known[0].lower()):
             yield Trap(
                 "gc_key_ignored",
                 place,
@@ -182,6 +260,7 @@ def _sizes(section, keys, known, alias, where):
                 place,
                 "dockerd takes no percentages and refuses to start. Give a size such as "
                 "20GB, or let buildcache_gc_policy reckon it.",
+                stops=True,
             )
         elif text and not _is_size(text):
             yield Trap(
@@ -189,7 +268,16 @@ def _sizes(section, keys, known, alias, where):
                 place,
                 "dockerd does not take this for a size and refuses to start, or reads it "
                 "otherwise in other versions. Write a number and a unit, such as 20GB.",
+                stops=not _is_taken(text, version),
             )
+
+
+def _is_taken(text, version):
+    try:
+        engine_size(text, version)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_size(text):
@@ -216,7 +304,7 @@ def _rule_in_parts(spelled, where, version, default_size):
     yield from _unknown_keys(rule, {"all", "filter", *map(str.lower, _RULE_SIZES)}, where)
     include_all = _of_type(rule, "all", where, bool, "true or false, without quotes")
     known = dialect(version).sizes
-    yield from _sizes(rule, _RULE_SIZES, known, "keepStorage", where)
+    yield from _sizes(rule, _RULE_SIZES, known, "keepStorage", where, version)
     if len(known) == 1:
         size = rule.get("keepstorage")
         if not size and number < SIZES_OPTIONAL:
@@ -224,6 +312,7 @@ def _rule_in_parts(spelled, where, version, default_size):
                 "gc_keep_storage_missing",
                 where,
                 f'engine {version} refuses to start where a rule has no keepStorage. Add one; "0" is no limit.',
+                stops=True,
             )
         elif size and not _is_set(size) and _is_set(default_size):
             yield Trap(
@@ -247,4 +336,5 @@ def _rule_in_parts(spelled, where, version, default_size):
     filters = rule.get("filter")
     if not is_filter(filters):
         raise _WrongType(f"{where}.filter", 'a list of texts such as ["type=regular"]')
-    yield from filter_traps(filters, f"{where}.filter", number, include_all)
+    yield from _keys_twice(filters, f"{where}.filter", exact=True)
+    yield from filter_traps(filters, f"{where}.filter", version, include_all)

@@ -11,31 +11,27 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import FLAGS, READABLE_VALUE, filters_of
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import FIRST_WITH_DESCRIPTION
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import TYPES, Trap
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_duration
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import (
+    AGES,
+    FLAGS,
+    crashes,
+    engine_age,
+    filters_of,
+    is_moment,
+    is_readable,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
 
 _LONGEST = 2**62
 """Nanoseconds: half of what the engine's integers hold."""
 
-_GO_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|ms|m|s|us|µs|ns))+", re.ASCII)
 _PLAIN_ID = re.compile(r"\^?[a-z0-9]+\$?")
 
 
-def is_filter(filters):
-    """Whether a value has a type that dockerd takes for the filters of a rule."""
-    if isinstance(filters, dict):
-        return all(
-            values is None or (isinstance(values, dict) and all(isinstance(one, bool) for one in values.values()))
-            for values in filters.values()
-        )
-    return filters is None or (isinstance(filters, list) and all(isinstance(text, str) for text in filters))
-
-
-def filter_traps(filters, where, version, include_all):
-    """Yield the Traps in the filters of a rule, for an engine of that version (a tuple)."""
+def filter_traps(filters, where, engine_version, include_all):
+    """Yield the Traps in the filters of a rule, for an engine of that version."""
     if isinstance(filters, list):
         for text in filters:
             if "=" not in text:
@@ -45,25 +41,30 @@ def filter_traps(filters, where, version, include_all):
                     f"{text!r} has no value: engines to 20.10 crash, later "
                     "ones fail at every GC, and skip the rules after it. Write key=value; in the older form "
                     'of an object, {"private": {}} can stand without.',
+                    stops=crashes(filters, engine_version),
                 )
                 return
     pairs = filters_of(filters)
-    if {"until", "unused-for"} <= {key for key, _values in pairs}:
+    if set(AGES) <= {key for key, values in pairs if values}:
         yield Trap(
             "gc_until_and_unused_for",
             where,
             "dockerd refuses to start with both until and unused-for. They mean the same: keep one.",
+            stops=True,
         )
     for key, values in pairs:
-        if len(values) > 1:
+        if len(values) > 1 and (key in _FILTERS or key in FLAGS):
             yield Trap(
-                "gc_two_values", where, f"dockerd refuses to start with two values for {key}. Write a rule for each."
+                "gc_two_values",
+                where,
+                f"dockerd refuses to start with two values for {key}. Write a rule for each.",
+                stops=True,
             )
         else:
-            yield from _filter(key, values[0] if values else None, where, version, include_all)
+            yield from _filter(key, values[0] if values else None, where, engine_version, include_all)
 
 
-def _filter(key, value, where, version, include_all):
+def _filter(key, value, where, engine_version, include_all):
     if key in FLAGS:
         if value is not None:
             yield Trap(
@@ -89,14 +90,14 @@ def _filter(key, value, where, version, include_all):
             f"{key} needs a value; without one every GC fails, or the filter matches every record.",
         )
     else:
-        yield from _FILTERS[key](key, value, where, version, include_all)
+        yield from _FILTERS[key](key, value, where, engine_version, include_all)
 
 
-def _age(key, value, where, _version, _all):
+def _age(key, value, where, engine_version, _all):
     try:
-        good = _GO_DURATION.fullmatch(value) and parse_duration(value, key) < _LONGEST
-    except (BadOption, OverflowError):
-        good = False
+        good, refused = 0 < engine_age(value, engine_version) < _LONGEST, False
+    except ValueError:
+        good, refused = False, not is_moment(value, engine_version)
     if not good:
         yield Trap(
             "gc_bad_duration",
@@ -104,6 +105,7 @@ def _age(key, value, where, _version, _all):
             f"{key} needs a duration larger than zero such as 48h; dockerd knows "
             "neither days nor weeks, and refuses to start with what it cannot read, or takes it for a point in "
             "time.",
+            stops=refused,
         )
 
 
@@ -122,7 +124,7 @@ def _value(key, value, where):
             f"a comma in the value of {key} begins another condition, all of which must hold; "
             "no record meets both, or every GC fails. Write a rule for each.",
         )
-    elif not READABLE_VALUE.fullmatch(value):
+    elif not is_readable(value):
         yield Trap(
             "gc_filter_unreadable",
             where,
@@ -149,9 +151,9 @@ def _id(key, value, where, _version, _all):
         )
 
 
-def _description(key, value, where, version, _all):
+def _description(key, value, where, engine_version, _all):
     yield from _value(key, value, where)
-    if version < FIRST_WITH_DESCRIPTION:
+    if version_tuple(engine_version) < FIRST_WITH_DESCRIPTION:
         yield Trap(
             "gc_policy_never_matches",
             where,

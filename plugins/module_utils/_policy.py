@@ -16,6 +16,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors impo
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import record_filters
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import NEVER_WITHOUT_ALL
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import (
+    SECOND,
     docker_size,
     go_duration,
     parse_duration,
@@ -29,6 +30,10 @@ BOUNDLESS = 2**50
 """A ``max_used_space``, in bytes, that no build cache reaches. It stands beside a ``min_free_space`` that is meant
 alone: without it BuildKit since 0.21 removes one record at every run though there is enough space, and 0.17 to 0.20
 remove everything."""
+
+LONGEST_SPARED = 24 * 3600 * SECOND
+"""The longest age, in nanoseconds, beside which a size still is a limit. What builds used within it stays whatever the
+size; a disk has to have room for the builds of a day in any case."""
 
 _RULE_OPTIONS = ("types", "unused_for", "all", "reserved_space", "max_used_space", "min_free_space", "filters")
 _SIZE_OPTIONS = ("reserved_space", "max_used_space", "min_free_space")
@@ -55,8 +60,14 @@ class PolicyRule:
 
     @property
     def selects(self):
-        """Whether records are chosen by more than their type, age and size."""
-        return bool(self.id or self.description or self.other) or self.shared is not None
+        """Whether records are chosen by more than their type, age and size. The private ones are all that a rule
+        without ``all`` ever removes, and that a size counts."""
+        return bool(self.id or self.description or self.other or self.shared)
+
+    @property
+    def limits(self):
+        """Whether the rule keeps the records of its types below a size, or removes them all."""
+        return not self.selects and self.unused_for <= LONGEST_SPARED and (self.limited or not self.unused_for)
 
     @property
     def limited(self):
@@ -80,7 +91,7 @@ class Policy:
             return ("nothing is removed",)
         if self.rules is None:
             return ("default rules", self.default_sizes)
-        return tuple(grouped(map(settled, self.rules)))
+        return tuple(map(_without_order, grouped(map(settled, self.rules))))
 
 
 @dataclass(frozen=True)
@@ -88,11 +99,13 @@ class Trap:
     """Something about a policy that an engine would refuse, ignore, or read otherwise than it looks.
 
     ``code`` is stable and has a row in docs/gc_policy_traps.md; ``where`` is a path such as builder.gc.policy[0].
+    ``stops`` is whether the engine refuses to start with it.
     """
 
     code: str
     where: str
     message: str
+    stops: bool = False
 
     def __str__(self):
         return f"{self.where}: {self.message} [{self.code}]"
@@ -110,11 +123,25 @@ def settled(rule):
     return rule
 
 
+def _without_order(rule):
+    """Return a rule that means the same whatever the order of its types.
+
+    With a size the order counts: each type is a rule of its own to an engine, and the first ones go first, until the
+    size is met. Without one, all that is old enough goes; only where a record lies below one of a later type (a cache
+    mount over a layer) does it go with the run after.
+    """
+    return rule if rule.limited else replace(rule, types=tuple(sorted(set(rule.types))))
+
+
+def _alike(one, other):
+    return replace(one, types=other.types) == other
+
+
 def grouped(rules):
-    """Yield the rules, those that follow one another and differ in their types only as one."""
+    """Yield the rules, those that follow one another and are for different types, but otherwise the same, as one."""
     last = None
     for rule in rules:
-        if last and last.types and rule.types and replace(last, types=rule.types) == rule:
+        if last and last.types and rule.types and not set(last.types) & set(rule.types) and _alike(last, rule):
             last = replace(last, types=last.types + rule.types)
             continue
         if last:
@@ -161,7 +188,7 @@ def _rule(name, options, filesystem_bytes, present):
     if sizes.get("min_free_space") and not sizes.get("max_used_space"):
         sizes["max_used_space"] = BOUNDLESS
     return PolicyRule(
-        types=tuple(types or ()),
+        types=tuple(dict.fromkeys(types or ())),
         unused_for=parse_duration(str(unused_for), f"{name}: unused_for") if unused_for is not None else 0,
         all=include_all,
         **sizes,
@@ -200,15 +227,16 @@ def policy_traps(policy, where="rules"):
         return
     for number, rule in enumerate(policy.rules):
         yield from _rule_traps(rule, f"{where}[{number}]")
-    covered = [rule for rule in policy.rules if not rule.selects]
-    kinds = {kind for rule in covered for kind in rule.types}
+    limits = [rule for rule in policy.rules if rule.limits]
+    kinds = {kind for rule in limits for kind in rule.types}
     missing = [kind for kind in TYPES if kind not in kinds and kind not in NEVER_WITHOUT_ALL]
-    if missing and all(rule.types for rule in covered):
+    if missing and all(rule.types for rule in limits):
         yield Trap(
             "gc_no_ceiling",
             where,
-            f"No rule limits records of type {', '.join(missing)}: the build cache grows until the disk is full. "
-            "Add a last rule without types and filters, such as max_used_space: 20GB.",
+            f"No rule keeps records of type {', '.join(missing)} below a size, but at most those that nobody used for "
+            "more than a day: the build cache can grow until the disk is full. Add a last rule with a size alone, such "
+            "as max_used_space: 20GB.",
         )
 
 
@@ -228,7 +256,9 @@ def _rule_traps(rule, where):
             "Shared records are only removed by a rule with all: true. Set it, or take the filter out.",
         )
     everything = not rule.types or "regular" in rule.types
-    if everything and not rule.limited and not rule.unused_for and not rule.selects:
+    # Nearly all records are immutable.
+    selects = replace(rule, other=tuple(clause for clause in rule.other if clause != "immutable")).selects
+    if everything and not rule.limited and not rule.unused_for and not selects:
         yield Trap(
             "gc_empties_cache",
             where,

@@ -76,7 +76,6 @@ def policy_of_builder(module):
 
 
 def policy_of_engine(module):
-    backup = {}
     with errors_reported(module), locked(module.params, shared=module.check_mode):
         config = read_config(module.params["config_file"])
         engine = engine_figures(module.params, config)
@@ -85,16 +84,17 @@ def policy_of_engine(module):
         wanted = wanted_policy(module.params, engine.version, engine.filesystem_bytes, status.in_file)
         new = edited(config, wanted, engine.version, status.in_file)
         if new.changed and not module.check_mode:
-            if module.params["backup"] and config.text is not None:
-                backup["backup_file"] = module.backup_local(config.path)
             keep_in_force(config.path, config.text, obeyed=status.in_effect.restart_required is False)
-            config = write_config(config, new.text, module.atomic_move)
+            copy = module.preserved_copy if module.params["backup"] else None
+            config = write_config(config, new.text, module.atomic_move, copy)
         if not module.check_mode:
             remember(config, new.policy, daemon)
     for warning in warnings(wanted, new, engine.version):
         module.warn(warning)
     result = policy_result(daemon, status, wanted, new, engine.version, with_diff=module._diff)
-    module.exit_json(**result, **backup)
+    if config.backup:
+        result["backup_file"] = config.backup
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

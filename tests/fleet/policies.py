@@ -111,3 +111,48 @@ def spoilt(chance, version):
     else:
         rules[rules.index(one)] = chance.choice((None, [], "rule", 7, {}))
     return rules
+
+
+_DEFAULTS = ("defaultKeepStorage", "defaultReservedSpace", "defaultMaxUsedSpace", "defaultMinFreeSpace")
+_HISTORY_AGES = ("48h", "3600", "", "-1h", 3600, 3600.5, "2d", None, True)
+_SPOILT_SECTIONS = (
+    ("gc", ([], "gc", None, {})),
+    (
+        "history",
+        ([], None, {"maxEntries": "50"}, {"maxEntries": 5.5}, {"MaxEntries": 7}, {"maxEntries": None}, {"x": 1}),
+    ),
+    (
+        "entitlements",
+        ([], None, {"network-host": "yes"}, {"Security-Insecure": 1}, {"device": 1}, {"network-host": None}),
+    ),
+)
+
+
+def section(chance, version):
+    """Return a section ``builder`` of daemon.json in one of many spellings, half of them with something wrong or
+    unusual in it."""
+    gc = {chance.choice(("enabled", "Enabled", "ENABLED")): chance.choice((True, True, True, False, None))}
+    for key in _DEFAULTS:
+        if chance.random() < 0.3:
+            gc[chance.choice((key, key.lower()))] = chance.choice(_SIZES)
+    rules = chance.choice(("none", None, [], policy(chance, version)))
+    if rules != "none":
+        gc[chance.choice(("policy", "Policy"))] = rules
+    made = {chance.choice(("gc", "GC", "Gc")): gc}
+    if chance.random() < 0.3:
+        made["history"] = {"maxAge": 3600 if (24,) <= version < (25,) else "48h", "maxEntries": 50}
+    if chance.random() < 0.3:
+        made["Entitlements"] = {"network-host": True}
+    what = chance.randrange(12)
+    if what == 0:
+        gc[next(iter(gc))] = chance.choice(("true", 1, [], "yes"))
+    elif what <= 2:
+        gc[chance.choice(_DEFAULTS)] = chance.choice(_BAD_SIZES)
+    elif what == 3:
+        made = {"gc": {"enabled": True, "Policy": chance.choice(({}, "all", True, [7], spoilt(chance, version)))}}
+    elif what == 4:
+        made["history"] = {"maxAge": chance.choice(_HISTORY_AGES)}
+    elif what == 5:
+        key, values = chance.choice(_SPOILT_SECTIONS)
+        made = {key: chance.choice(values)}
+    return made

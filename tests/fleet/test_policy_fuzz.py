@@ -7,6 +7,7 @@ garbage with; what it says stops an engine, does.
 
 Accepted policies are started in batches, one list of rules after the other, since each rule is read on its own. Of
 the spoilt ones, those that the linter accepts have to start as well: so what dockerd refuses, the linter has refused.
+What stands around the rules is started one by one: dockerd has to start exactly where the linter says so.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ import random
 import daemon
 import fleet
 import pytest
-from policies import policy, spoilt
+from policies import policy, section, spoilt
 from trials import SEED
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint import traps
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
 
 NUMBER = 300
-BATCH = 30
+BATCH = 60
+SECTIONS = 7  # of each kind
+
+MANY_START_WITH = [{"keepStorage": "1GB", "filter": ["unused-for=1m"]}]
 
 # By a code, a policy that no engine, or none of those before the version, starts with.
 STOPPERS = [
@@ -83,38 +87,63 @@ def _own():
     return {host: json.loads(text or "{}") for host, text in daemon.texts().items()}
 
 
+def _different(make, number, wanted=lambda one: True):
+    """Return so many of what ``make`` makes, no two of them the same."""
+    found = {}
+    while len(found) < number:
+        one = make()
+        if wanted(one):
+            found[json.dumps(one)] = one
+    return list(found.values())
+
+
 def _pools(version):
-    """Return NUMBER policies that the linter accepts, NUMBER spoilt ones that it accepts, and how many it refused."""
+    """Return NUMBER policies that the linter accepts, and of NUMBER spoilt ones those that it accepts."""
     chance = random.Random(f"{SEED} {version}")
     number = version_tuple(version)
-    good, harmless, refused = [], [], 0
-    while len(good) < NUMBER:
-        rules = policy(chance, number)
-        if not traps({"builder": {"gc": {"enabled": True, "policy": rules}}}, version):
-            good.append(rules)
-    for _trial in range(NUMBER):
-        rules = spoilt(chance, number)
-        if traps({"builder": {"gc": {"enabled": True, "policy": rules}}}, version):
-            refused += 1
-        else:
-            harmless.append(rules)
-    return good, harmless, refused
+
+    def accepted(rules):
+        return not traps({"builder": {"gc": {"enabled": True, "policy": rules}}}, version)
+
+    good = _different(lambda: policy(chance, number), NUMBER, accepted)
+    return good, list(filter(accepted, _different(lambda: spoilt(chance, number), NUMBER)))
 
 
 def test_every_policy_that_the_linter_accepts_starts_and_collects(versions):
     own, configs = _own(), {}
     for host, version in versions.items():
-        good, harmless, refused = _pools(version)
-        print(f"SEED={SEED}, {host}: {len(good)} accepted, {refused} spoilt refused, {len(harmless)} spoilt accepted")
-        assert refused > NUMBER / 2, host
+        good, harmless = _pools(version)
+        print(f"SEED={SEED}, {host}: {len(good)} accepted, {len(harmless)} spoilt accepted")
+        assert len(harmless) < NUMBER / 2, host
         pool = good + harmless
-        configs[host] = [
+        configs[host] = [_config(own[host], MANY_START_WITH)] + [
             _config(own[host], [rule for rules in pool[at : at + BATCH] for rule in rules])
             for at in range(0, len(pool), BATCH)
         ]
     for host, said in _started(configs).items():
         for config, answer in zip(configs[host], said, strict=True):
             assert answer.strip() == "started", (host, answer, json.dumps(config))
+
+
+def _sections(version, stopping):
+    """Return sections ``builder`` of which the linter says that they stop dockerd, or that they do not."""
+    chance = random.Random(f"{SEED} {version} {stopping}")
+
+    def wanted(made):
+        return any(trap.stops for trap in traps({"builder": made}, version)) is stopping
+
+    return _different(lambda: section(chance, version_tuple(version)), SECTIONS, wanted)
+
+
+def test_dockerd_starts_with_what_stands_around_the_rules_exactly_where_the_linter_says_so(versions):
+    own, configs = _own(), {}
+    for host, version in versions.items():
+        both = _sections(version, stopping=False) + _sections(version, stopping=True)
+        configs[host] = [{**own[host], "builder": made} for made in both]
+    for host, said in _started(configs).items():
+        for number, (config, answer) in enumerate(zip(configs[host], said, strict=True)):
+            expected = "started" if number < SECTIONS else "refused"
+            assert answer.startswith(expected), (host, answer, json.dumps(config["builder"]))
 
 
 def test_what_the_linter_says_stops_an_engine_does(versions):

@@ -31,6 +31,12 @@ def atomic_move():
 
 
 @pytest.fixture
+def preserved_copy():
+    with patch_module_args({}):
+        return AnsibleModule(argument_spec={}).preserved_copy
+
+
+@pytest.fixture
 def path(tmp_path):
     """A daemon.json with OLD in it, alone in its directory."""
     path = tmp_path / "docker" / "daemon.json"
@@ -81,8 +87,26 @@ def assert_untouched(path):
 
 
 def test_a_file_is_read_byte_for_byte(path):
+    changed_at = os.stat(str(path)).st_ctime
+    assert read_config(str(path)) == ConfigFile(str(path), OLD, {"debug": True}, changed_at)
+
+
+def test_a_file_that_was_put_there_with_an_old_time_is_as_young_as_that(path):
     os.utime(str(path), (1, 1_700_000_000.5))
-    assert read_config(str(path)) == ConfigFile(str(path), OLD, {"debug": True}, 1_700_000_000.5)
+    assert read_config(str(path)).changed_at == os.stat(str(path)).st_ctime
+    os.utime(str(path), (1, 4_700_000_000.5))
+    assert read_config(str(path)).changed_at == 4_700_000_000.5
+
+
+def test_a_removed_file_is_known_by_its_directory(path, tmp_path):
+    neighbour = path.parent / "key.json"
+    neighbour.write_text("")
+    path.unlink()
+    # The neighbour came last; so nothing tells that anything was removed.
+    assert read_config(str(path)).changed_at is None
+    os.utime(str(path.parent), (1, os.stat(str(neighbour)).st_ctime + 1))
+    assert read_config(str(path)).changed_at == os.stat(str(path.parent)).st_mtime
+    assert read_config(str(tmp_path / "none" / "daemon.json")).changed_at is None
 
 
 def test_no_file_is_an_empty_configuration(tmp_path):
@@ -100,7 +124,8 @@ def test_links_are_followed_also_to_what_is_not_there_yet(path, tmp_path):
     link.symlink_to("docker/daemon.json")
     dangling.symlink_to("docker/other.json")
     assert read_config(str(link)).path == str(path)
-    assert read_config(str(dangling)) == ConfigFile(str(path.parent / "other.json"), None, {}, None)
+    found = read_config(str(dangling))
+    assert (found.path, found.text, found.data) == (str(path.parent / "other.json"), None, {})
 
 
 @pytest.mark.parametrize(
@@ -158,7 +183,7 @@ def test_a_file_is_replaced_with_its_owner_and_mode_kept(path, atomic_move):
 
     written = write_config(config, NEW, replace)
     after = os.stat(str(path))
-    assert written == ConfigFile(str(path), NEW, {"debug": False}, after.st_mtime)
+    assert written == ConfigFile(str(path), NEW, {"debug": False}, max(after.st_mtime, after.st_ctime))
     assert seen == [(str(path.parent), 0o600)]
     assert path.read_bytes() == NEW.encode()
     assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
@@ -244,6 +269,46 @@ def test_a_file_that_is_mounted_by_itself_is_left_as_it_was(path, mount, atomic_
     with pytest.raises(BuildcacheError, match="it is mounted there by itself .* The file is as it was"):
         write_config(config, NEW, atomic_move)
     assert_untouched(path)
+
+
+def backups(path):
+    return [one for one in path.parent.iterdir() if one != path]
+
+
+def test_a_backup_is_what_the_file_was(path, atomic_move, preserved_copy):
+    path.chmod(0o640)
+    written = write_config(read_config(str(path)), NEW, atomic_move, preserved_copy)
+    (backup,) = backups(path)
+    assert written.backup == str(backup)
+    assert backup.name.startswith(f"daemon.json.{os.getpid()}.") and backup.name.endswith("~")
+    assert (backup.read_bytes(), mode(backup), path.read_bytes()) == (OLD.encode(), 0o640, NEW.encode())
+
+
+def test_of_no_file_there_is_no_backup(tmp_path, atomic_move, preserved_copy):
+    path = tmp_path / "docker" / "daemon.json"
+    assert write_config(read_config(str(path)), NEW, atomic_move, preserved_copy).backup is None
+    assert backups(path) == []
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_disk_that_is_full_for_the_backup_or_after_it_leaves_no_backup(
+    path, mount, atomic_move, preserved_copy, room
+):
+    mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", str(path.parent))
+    path.write_bytes(OLD.encode())
+    config = read_config(str(path))
+    (path.parent / "full").write_bytes(b"x" * 4096 * (15 - room))
+    with pytest.raises(BuildcacheError, match=f"^{path} could not be written: there is no space left.* as it was"):
+        write_config(config, NEW, atomic_move, preserved_copy)
+    assert [one.name for one in backups(path)] == ["full"]
+    assert path.read_bytes() == OLD.encode()
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(path, atomic_move):
+    for name in (".daemon.json.k2j4h5g6.buildcache", ".daemon.json.swp", ".other.json.a.buildcache"):
+        (path.parent / name).write_text("secret")
+    write_config(read_config(str(path)), NEW, atomic_move)
+    assert {one.name for one in backups(path)} == {".daemon.json.swp", ".other.json.a.buildcache"}
 
 
 @pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt, ZeroDivisionError])

@@ -30,9 +30,8 @@ def host(tmp_path, monkeypatch):
     return tmp_path
 
 
-def config_at(path, text="{}", changed_at=17):
+def config_at(path, text="{}"):
     path.write_text(text)
-    os.utime(str(path), (5, changed_at))
     return read_config(str(path))
 
 
@@ -49,11 +48,13 @@ def config_at(path, text="{}", changed_at=17):
 )
 def test_the_daemon_is_seen_through_its_configuration(host, text, config, in_file):
     path = host / "daemon.json"
-    if text is not None:
-        config_at(path, text)
+    config_at(path, text or "")
+    if text is None:
+        path.unlink()
     daemon = _daemon.local_daemon("26.1.5", None, str(path))
     assert (daemon.config, daemon.problem, daemon.started_at) == (config, None, None)
-    assert daemon.changed_at == (None if text is None else 17)
+    # Without a file it is the directory that has changed.
+    assert daemon.changed_at == (os.stat(str(host)).st_mtime if text is None else os.stat(str(path)).st_ctime)
     assert gc_status(daemon, "26.1.5").in_file == in_file
 
 
@@ -88,7 +89,7 @@ def test_what_a_run_saw_the_next_one_knows(host):
     for one, policy in ((config, ON), (other, Policy())):
         _daemon.remember(one, policy, _daemon.observe_daemon(one))
     last = _daemon.observe_daemon(config).last
-    assert (last.digest, last.since) == (digest(ON), 17)
+    assert (last.digest, last.since) == (digest(ON), config.changed_at)
     assert 0 <= time.time() - last.seen < 60
     assert _daemon.observe_daemon(other).last.digest == digest(Policy())
     assert os.listdir(str(host / "state")) == ["last_looks.json"]
@@ -101,7 +102,7 @@ def test_what_is_known_already_is_not_written_again(host):
     state = host / "state" / "last_looks.json"
     before = state.read_text()
     # A touch is no change of the policy.
-    touched = config_at(host / "daemon.json", config.text, changed_at=time.time())
+    touched = config_at(host / "daemon.json", config.text)
     _daemon.remember(touched, ON, _daemon.observe_daemon(touched))
     assert state.read_text() == before
     _daemon.remember(touched, Policy(), _daemon.observe_daemon(touched))

@@ -9,8 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import (
-    from_daemon_json,
-    from_report,
     supported,
     to_buildkitd_toml,
     to_daemon_json,
@@ -24,7 +22,8 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy impo
     PolicyRule,
     rules_from_options,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import from_daemon_json, from_report
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, version_tuple
 from ansible_collections.buildfleet.buildcache.tests.unit.examples import examples
 from ansible_collections.buildfleet.buildcache.tests.unit.policies import CEILING, ENGINES, rule_lists
 
@@ -274,6 +273,13 @@ def test_defaults_aliases_and_nothings_are_read_as_each_engine_does(gc, version,
         {"policy": [{"keepStorage": "1GB", "filter": ["type=regular", "type=internal"]}]},
         {"policy": [{"keepStorage": "1GB", "filter": ["until=1h", "unused-for=1h"]}]},
         {"policy": [{"keepStorage": "1GB", "filter": ["unused-for=1d2"]}]},
+        {"policy": [{"keepStorage": "1GB", "filter": ["unused-for=2d"]}]},
+        {"policy": [{"keepStorage": "1GB", "filter": ["until=1.5.5h"]}]},
+        {"policy": [{"keepStorage": "1GB", "filter": {"unused-for": {"48h": "true"}}}]},
+        {"policy": [{"keepStorage": "1GB", "filter": {"unused-for": {" 48h": True}}}]},
+        # Whatever it comes to: it is no age.
+        {"policy": [{"keepStorage": "1GB", "filter": ["until=2024-01-01"]}]},
+        {"policy": [{"keepStorage": "1GB", "filter": ["until=-48h"]}]},
     ],
 )
 def test_what_an_engine_refuses_says_no_policy(gc, version):
@@ -284,3 +290,69 @@ def test_what_an_engine_refuses_says_no_policy(gc, version):
 def test_engines_before_27_5_refuse_a_rule_without_a_size():
     section = {"gc": {"enabled": True, "policy": [{"filter": ["unused-for=1h"]}]}}
     assert [version for version in ENGINES if from_daemon_json(section, version) is None] == list(ENGINES[:6])
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "size"),
+    [
+        ("1.5GB", "20.10.24", 3 * GB // 2),
+        ("1iB", "26.1.5", 1),
+        ("1iB", NEWEST, None),
+        ("1e9", "26.1.5", None),
+        ("1e9", NEWEST, 10**9),
+        ("+.5e1kb", NEWEST, 5 * 1024),
+        ("20 ", NEWEST, 20),
+        ("1.GB", NEWEST, GB),
+        ("1e999", NEWEST, None),
+        ("1.5.5GB", "20.10.24", None),
+        ("-1GB", NEWEST, None),
+        ("20  GB", NEWEST, None),
+        ("0x1GB", NEWEST, None),
+        ("GB", NEWEST, None),
+        ("1EB", NEWEST, None),
+        ("9" * 5000, NEWEST, None),
+    ],
+)
+def test_a_size_is_read_as_the_engine_reads_it(text, version, size):
+    found = from_daemon_json({"gc": {"enabled": True, "defaultKeepStorage": text}}, version)
+    assert found == (None if size is None else Policy(default_sizes=(size, 0, 0)))
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "age"),
+    [
+        ("48h", "20.10.24", 48 * 3600 * SECOND),
+        ("+1h30m", NEWEST, 5400 * SECOND),
+        (".5h", NEWEST, 1800 * SECOND),
+        ("1.s", NEWEST, SECOND),
+        ("1.5h", NEWEST, 5400 * SECOND),
+        ("1µs", NEWEST, 1000),
+        ("1μs", "20.10.24", 1000),
+        ("0s", NEWEST, 0),
+        ("0", "23.0.1", 0),
+        ("0", "24.0.7", None),
+        (".h", NEWEST, None),
+        ("1_0h", NEWEST, None),
+        ("24H", NEWEST, None),
+        ("3000000h", NEWEST, None),
+        ("9" * 5000 + "h", NEWEST, None),
+    ],
+)
+def test_an_age_is_read_as_go_reads_it(text, version, age):
+    rule = {"keepStorage": "1GB", "filter": [f"unused-for={text}"]}
+    found = from_daemon_json({"gc": {"enabled": True, "policy": [rule]}}, version)
+    assert (found and found.rules[0].unused_for) == age
+
+
+@pytest.mark.parametrize("version", ENGINES)
+def test_what_stands_beside_a_policy_is_read_only_where_it_counts(version):
+    section = {"gc": {"enabled": True, "defaultKeepStorage": "10%", "policy": [{"keepStorage": "1GB"}]}}
+    assert (from_daemon_json(section, version) is None) is (version_tuple(version) < (28,))
+    section["gc"]["defaultKeepStorage"] = 10
+    assert from_daemon_json(section, version) is None
+
+
+def test_a_type_is_refused_also_where_nothing_is_collected():
+    rules = [{"keepStorage": "10%"}, {"keepStorage": "1GB", "all": "yes"}]
+    assert from_daemon_json({"gc": {"enabled": False, "policy": rules}}, NEWEST) is None
+    assert from_daemon_json({"gc": {"enabled": False, "policy": rules[:1]}}, NEWEST) == Policy(enabled=False)

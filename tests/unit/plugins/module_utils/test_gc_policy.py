@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._config_file import ConfigFile
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import from_daemon_json
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc_policy import (
     edited,
@@ -20,7 +19,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc_policy i
     warnings,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import Daemon, gc_status
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._json_text import parse
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._json_text import BadConfig, parse
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint import traps
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_size
 from ansible_collections.buildfleet.buildcache.tests.unit.examples import examples
@@ -35,7 +34,7 @@ def run(text, version=NEWEST, disk=None, **options):
     """One run of the module on a file that holds ``text``, up to the writing: the Edited."""
     options = {"state": "present", "enabled": True, "rules": None, "unsupported": "approximate", **options}
     config = ConfigFile("daemon.json", text, parse(text or ""), None)
-    in_file = from_daemon_json(config.data.get("builder"), version)
+    in_file = gc_status(Daemon(config=config.data, text=text), version).in_file
     return edited(config, wanted_policy(options, version, disk, in_file), version, in_file)
 
 
@@ -47,6 +46,8 @@ def run(text, version=NEWEST, disk=None, **options):
         (NEWEST, {"rules": []}, "gc_policy_empty"),
         (NEWEST, {"rules": [{"types": ["regular"], "max_used_space": "1GB"}]}, "gc_no_ceiling"),
         (NEWEST, {"rules": [{"all": False}]}, "gc_empties_cache"),
+        (NEWEST, {"rules": [{"filters": {"private": True}}, CEILING]}, "gc_empties_cache"),
+        (NEWEST, {"rules": [{"unused_for": "8760h"}]}, "gc_no_ceiling"),
         (NEWEST, {"rules": [{"types": ["internal"]}, CEILING]}, "gc_policy_never_matches"),
         (NEWEST, {"rules": [{"max_used_space": "9000P"}]}, "gc_bad_size"),
         (NEWEST, {"rules": [{"filters": {"description": "\ufffd"}}, CEILING]}, "gc_filter_unreadable"),
@@ -139,9 +140,48 @@ def test_what_only_looks_the_same_is_put_right(version, gc):
     assert found.policy.enabled and traps(found.data, version) == []
 
 
+STOPPING_RULES = [
+    '{"maxUsedSpace": "20GB", "filter": ["unused-for=2d"]}',
+    '{"maxUsedSpace": "20GB", "filter": {"unused-for": {"48h": "true"}}}',
+    '{"maxUsedSpace": "20GB", "filter": ["unused-for=48h"], "all": "no", "all": false}',
+]
+
+
+@pytest.mark.parametrize("rule", STOPPING_RULES)
+def test_a_file_that_stops_dockerd_is_never_left_as_equal(rule):
+    text = f'{{"builder": {{"gc": {{"enabled": true, "policy": [{rule}, {{"maxUsedSpace": "20GB"}}]}}}}}}'
+    found = run(text, rules=[{"max_used_space": "20GB", "unused_for": "2d"}, CEILING])
+    assert found.changed
+    assert traps(found.data, NEWEST) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "where"),
+    [
+        ('{"Builder": {}, GC}', NEWEST, "Builder"),
+        ('{"builder": {"history": {"maxAge": 3600}, GC}}', NEWEST, "builder.history.maxAge"),
+        ('{"builder": {"entitlements": [], GC}}', "20.10.24", "builder.entitlements"),
+        ("\ufeff{}", "20.10.24", "the file"),
+    ],
+)
+@pytest.mark.parametrize("options", [{"rules": [CEILING]}, {}, {"state": "absent"}])
+def test_a_file_that_stops_dockerd_whatever_the_policy_is_refused(text, version, where, options):
+    policy = '"gc": {"enabled": true, "policy": [{"keepStorage": "20GB"}]}'
+    with pytest.raises(BadConfig, match=rf"^daemon.json: dockerd would not start with it.* {where}: .*\[gc_"):
+        run(text.replace("GC", policy if "builder" in text else f'"builder": {{{policy}}}'), version, **options)
+
+
+def test_an_empty_file_that_stops_an_old_engine_is_filled():
+    assert run("", "20.10.24", rules=[CEILING]).changed
+    with pytest.raises(BadConfig, match=r"Write \{\} into it"):
+        run("", "20.10.24", state="absent")
+    assert not run("", NEWEST, state="absent").changed
+
+
 def test_a_missing_size_that_an_older_engine_refuses_is_added():
-    rules = [{"unused_for": "48h"}]
-    text = '{"builder": {"gc": {"enabled": true, "policy": [{"filter": ["unused-for=48h"]}]}}}'
+    rules = [{"unused_for": "48h"}, CEILING]
+    policy = '[{"filter": ["unused-for=48h"]}, {"keepStorage": "20GB"}]'
+    text = f'{{"builder": {{"gc": {{"enabled": true, "policy": {policy}}}}}}}'
     assert run(text, "27.4.1", rules=rules).data["builder"]["gc"]["policy"][0]["keepStorage"] == "0"
     assert not run(text, "27.5.1", rules=rules).changed
 

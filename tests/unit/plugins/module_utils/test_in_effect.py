@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import (
-    from_daemon_json,
     supported,
     to_daemon_json,
 )
@@ -27,6 +28,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy impo
     PolicyRule,
     rules_from_options,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import from_daemon_json
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
 from ansible_collections.buildfleet.buildcache.tests.unit.examples import examples
 from ansible_collections.buildfleet.buildcache.tests.unit.policies import ENGINES, reported, rule_lists
@@ -91,12 +93,21 @@ def test_any_difference_to_the_report_is_drift(entries, required):
     assert restart_required(Daemon(reported=entries), before, OURS) is required
 
 
-def default_rules(reserved=10 * GB, max_used=80 * GB, min_free=20 * GB):
+COMMA = "type==source.local,type==exec.cachemount,type==source.git.checkout"
+BILLION = 10**9
+
+
+def shares(disk, version="28.5.2"):
+    """The default sizes of a disk of so many bytes."""
+    parts = ((10, 100), (80, 100), (20, 100)) if version == "28.5.2" else ((1, 10), (1, 80), (1, 20))
+    return [(disk * part // whole // GB + 1) * BILLION for part, whole in parts]
+
+
+def default_rules(reserved=10 * BILLION, max_used=78 * BILLION, min_free=20 * BILLION, comma=COMMA):
     """DefaultGCPolicy of moby, builder-next/worker/gc.go, 28.5.2."""
-    comma = "type==source.local,type==exec.cachemount,type==source.git.checkout"
     sizes = (reserved, max_used, min_free)
     return [
-        entry(48 * HOUR, max_used=max(int(reserved * 0.138), 512 * 10**6), text=comma),
+        entry(48 * HOUR, max_used=max(round(reserved / 100 * math.e * math.pi * 1.618034), 512 * 10**6), text=comma),
         entry(60 * 24 * HOUR, False, *sizes),
         entry(0, False, *sizes),
         entry(0, True, *sizes),
@@ -109,7 +120,38 @@ def default_rules(reserved=10 * GB, max_used=80 * GB, min_free=20 * GB):
         (Policy(), default_rules(), False),
         (Policy(default_sizes=(GB, 0, 0)), default_rules(GB, 0, 0), False),
         (Policy(default_sizes=(GB, 0, 0)), default_rules(), True),
+        (Policy(), default_rules(*shares(3 * 10**9)), False),
+        (Policy(), default_rules(*shares(4 * 10**12)), False),
+        (Policy(), default_rules(*shares(10**11, "28.5.0")), False),
         (Policy(), default_rules()[1:], True),
+        # The sizes of the file were taken out.
+        (Policy(), default_rules(5 * GB, 0, 0), True),
+        (Policy(), default_rules(5 * BILLION, 0, 0), True),
+        (Policy(), default_rules(5 * GB, 40 * GB, 10 * GB), True),
+        (Policy(), default_rules(5 * BILLION, 50 * BILLION, 10 * BILLION), True),
+        # The rules stand in the file as many copy them from the manual, and then not any more.
+        (
+            Policy(),
+            [
+                entry(48 * HOUR, reserved=512 * 2**20),
+                entry(1440 * HOUR, reserved=10 * GB),
+                entry(reserved=10 * GB),
+                entry(0, True, reserved=10 * GB),
+            ],
+            True,
+        ),
+        (Policy(), default_rules(comma=""), True),
+        (Policy(), [default_rules()[0], *default_rules(20 * BILLION, 160 * BILLION, 40 * BILLION)[1:]], True),
+        (Policy(), [*default_rules()[:3], entry(0, True, *shares(10**12))], True),
+        (
+            Policy(),
+            [
+                *default_rules()[:2],
+                entry(0, False, 10 * BILLION, 78 * BILLION, 20 * BILLION, "private"),
+                default_rules()[3],
+            ],
+            True,
+        ),
         (Policy(), [], True),
         (OURS, default_rules(), True),
         (Policy(enabled=False), default_rules(), True),
@@ -154,7 +196,7 @@ def seen(history):
         elif event == "look":
             last = look(says, changed_at, started_at, last, float(moment))
         else:
-            says, changed_at = policies[event], None if event == "deleted" else float(moment)
+            says, changed_at = policies[event], float(moment)
     return says, changed_at, started_at, last
 
 
@@ -177,6 +219,7 @@ def seen(history):
         ("ours@1 start@2 look@3 other@4 look@5 ours@6 look@7", False),
         ("ours@1 start@2 look@3 other@4 start@5 ours@6 look@7", False),
         # Deleted.
+        ("ours@1 start@2 deleted@3 look@4", False),
         ("ours@1 start@2 look@3 deleted@4 look@5", False),
         ("ours@1 start@2 look@3 deleted@4 start@5 look@6", True),
         # The time of the file was set.

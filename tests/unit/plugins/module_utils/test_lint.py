@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import from_daemon_json
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._json_text import parse
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint import traps
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import terms
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import from_daemon_json
 from ansible_collections.buildfleet.buildcache.tests.unit.examples import examples
 from ansible_collections.buildfleet.buildcache.tests.unit.policies import ENGINES
 
@@ -46,7 +47,6 @@ def rule(*filters, **keys):
 SOUND = [
     {},
     None,
-    {"enabled": True},
     {"enabled": False},
     {"enabled": True, "defaultKeepStorage": "20GB"},
     gc({"keepStorage": "1GB", "filter": ["unused-for=1m"]}),
@@ -70,6 +70,12 @@ def test_nothing_is_wrong_with_what_works(section, version):
     assert codes(section, version) == []
 
 
+def test_the_default_rules_are_broken_where_their_free_space_is():
+    for version in ENGINES:
+        assert codes({"enabled": True}, version) == ["gc_min_free_broken"] * (version == "28.0.1"), version
+        assert codes({"enabled": True, "defaultKeepStorage": "9GB"}, version) == []
+
+
 ON_EVERY_ENGINE = [
     ("gc_wrong_type", [], "builder.gc"),
     ("gc_wrong_type", {"enabled": "true"}, "builder.gc.enabled"),
@@ -82,7 +88,7 @@ ON_EVERY_ENGINE = [
     ("gc_wrong_type", gc({**ROOM, "filter": [1]}), "builder.gc.policy[0].filter"),
     ("gc_wrong_type", gc({**ROOM, "filter": {"type": ["regular"]}}), "builder.gc.policy[0].filter"),
     ("gc_key_ignored", gc({**ROOM, "keepDuration": "48h"}), "builder.gc.policy[0].keepduration"),
-    ("gc_key_ignored", {"enabled": True, "keepStorage": "1GB"}, "builder.gc.keepstorage"),
+    ("gc_key_ignored", gc(ROOM, keepStorage="1GB"), "builder.gc.keepstorage"),
     ("gc_percentage", gc({"keepStorage": "15%"}), "builder.gc.policy[0].keepStorage"),
     ("gc_percentage", {"enabled": True, "defaultKeepStorage": "15 %"}, "builder.gc.defaultKeepStorage"),
     ("gc_bad_size", gc({"keepStorage": "10Q"}), "builder.gc.policy[0].keepStorage"),
@@ -92,6 +98,10 @@ ON_EVERY_ENGINE = [
     ("gc_no_ceiling", gc({**ROOM, "filter": ["type=regular"]}), "builder.gc.policy"),
     ("gc_empties_cache", gc({"keepStorage": "0"}), "builder.gc.policy[0]"),
     ("gc_empties_cache", gc({"keepStorage": "0.5"}), "builder.gc.policy[0]"),
+    ("gc_empties_cache", gc({"keepStorage": "0", "filter": {"private": {}}}, ROOM), "builder.gc.policy[0]"),
+    ("gc_empties_cache", gc({"keepStorage": "0", "filter": {"immutable": {}}}, ROOM), "builder.gc.policy[0]"),
+    ("gc_no_ceiling", gc({"keepStorage": "0", "filter": ["unused-for=8760h"]}), "builder.gc.policy"),
+    ("gc_no_ceiling", gc({**ROOM, "filter": ["unused-for=48h"]}), "builder.gc.policy"),
     ("gc_policy_never_matches", rule("type=internal"), "builder.gc.policy[0]"),
 ]
 
@@ -149,6 +159,10 @@ def test_filters_that_do_not_do_what_they_look_like(code, filters):
     [
         ("make", None),
         ("[2/3]", None),
+        ("größe", None),
+        ("a\u0001b", "gc_filter_unreadable"),
+        ("a\u200bb", "gc_filter_unreadable"),
+        ('"a\u200bb"', None),
         ('"[2/3] RUN make, test"', None),
         (r'"a \"quote\", a \\ and\ta tab"', None),
         ('"a raw\ttab"', None),
@@ -174,7 +188,7 @@ def test_descriptions_are_values_of_the_filter_language_and_matched_since_27(val
     ("code", "section", "engines"),
     [
         ("gc_disabled", {"policy": [ROOM]}, ENGINES[: ENGINES.index("28.2.0")]),
-        ("gc_keep_storage_missing", gc({"filter": ["unused-for=48h"]}), ENGINES[: ENGINES.index("27.5.1")]),
+        ("gc_keep_storage_missing", gc({"filter": ["unused-for=48h"]}, ROOM), ENGINES[: ENGINES.index("27.5.1")]),
         ("gc_zero_falls_back", gc({"keepStorage": "0"}, ROOM, defaultKeepStorage="2GB"), OLD),
         ("gc_key_ignored", gc(ROOM, defaultKeepStorage="2GB"), NEW),
         ("gc_key_ignored", {"enabled": True, "defaultMaxUsedSpace": "2GB"}, OLD),
@@ -221,7 +235,19 @@ def test_a_missing_size_is_the_default_one_in_27_5_and_none_later():
         ({"builder": {"GC": {}, "gc": {}}}, [("gc_key_ignored", "builder")]),
         ({"builder": {"keepStorage": "1GB"}}, [("gc_key_ignored", "builder.keepstorage")]),
         ({"builder": {"history": {"maxAge": 3600}}}, [("gc_wrong_type", "builder.history.maxAge")]),
-        ({"builder": {"history": {"maxAge": "1h"}, "Entitlements": {}}}, []),
+        ({"builder": {"history": {"maxAge": "2d"}}}, [("gc_bad_duration", "builder.history.maxAge")]),
+        ({"builder": {"history": {"maxEntries": "50"}}}, [("gc_wrong_type", "builder.history.maxEntries")]),
+        ({"builder": {"history": {"maxEntries": 50.0}}}, [("gc_wrong_type", "builder.history.maxEntries")]),
+        ({"builder": {"history": {"maxEntries": True}}}, [("gc_wrong_type", "builder.history.maxEntries")]),
+        ({"builder": {"history": []}}, [("gc_wrong_type", "builder.history")]),
+        ({"builder": {"entitlements": []}}, [("gc_wrong_type", "builder.entitlements")]),
+        (
+            {"builder": {"entitlements": {"Network-Host": "yes"}}},
+            [("gc_wrong_type", "builder.entitlements.network-host")],
+        ),
+        ({"builder": {"history": {"maxAge": "1h", "maxEntries": 50}, "Entitlements": {"network-host": True}}}, []),
+        ({"builder": {"history": {"maxAge": '"-1h"'}, "entitlements": {"device": 1}}}, []),
+        ({"builder": {"history": {"maxAge": "3600"}, "entitlements": None}}, []),
         ({"debug": True}, []),
     ],
 )
@@ -230,9 +256,40 @@ def test_what_lies_around_the_policy_is_looked_at_too(config, found):
 
 
 def test_the_age_of_history_is_a_number_in_24_and_text_later():
-    for version, good, bad in (("24.0.7", 3600, "1h"), ("26.1.5", "1h", 3600)):
+    for version, good, bad in (("24.0.7", 3600, "1h"), ("24.0.7", 3600, 3600.5), ("26.1.5", "1h", 3600)):
         assert codes({"enabled": True}, version, history={"maxAge": good}) == []
         assert codes({"enabled": True}, version, history={"maxAge": bad}) == ["gc_wrong_type"]
+
+
+def test_before_history_came_nothing_is_said_of_it():
+    assert codes({"enabled": True}, "23.0.1", history=[]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("", True), (" \n", True), ("\ufeff{}", True), ("{}", False), (None, False)],
+)
+def test_engines_before_23_read_no_file_without_content_nor_one_with_a_mark(text, found):
+    for version in ENGINES:
+        expected = ["gc_file_unreadable"] * (found and int(version.split(".")[0]) < 23)
+        assert [trap.code for trap in traps({}, version, text) if trap.stops] == expected, version
+
+
+TWICE = [
+    ('{"enabled": true, "policy": [{"keepStorage": "1GB", "keepStorage": "2GB"}]}', False),
+    ('{"enabled": true, "policy": [{"keepStorage": "1GB", "KeepStorage": "2GB"}]}', False),
+    ('{"enabled": true, "policy": [{"keepStorage": "1GB", "all": "yes", "all": true}]}', True),
+    ('{"enabled": true, "policy": [{"keepStorage": "1GB", "filter": {"id": {"a": true}, "id": {"b": true}}}]}', False),
+]
+
+
+@pytest.mark.parametrize(("text", "stops"), TWICE)
+@pytest.mark.parametrize("version", ENGINES)
+def test_a_key_that_stands_twice_is_found_and_what_comes_of_it_is_not_certain(text, stops, version):
+    config = parse(f'{{"builder": {{"gc": {text}}}}}')
+    found = traps(config, version)
+    assert [(trap.code, trap.stops) for trap in found if trap.code == "gc_key_ignored"] == [("gc_key_ignored", stops)]
+    assert from_daemon_json(config["builder"], version) is None
 
 
 def test_each_rule_with_a_trap_has_its_own():
@@ -243,9 +300,11 @@ def test_each_rule_with_a_trap_has_its_own():
 # Any JSON, drawn to what the sections know.
 words = st.sampled_from(
     '1GB 0 0.5 15% 1h 0s type=regular type=a,private id=^a description="a\tb" description=" until=1 unused-for=2h = '
-    "shared private".split(" ")
+    "unused-for=2d until=2d +1h .5h 1e9 1iB shared private".split(" ")
 )
-keys = st.sampled_from("enabled policy all filter keepStorage maxUsedSpace minFreeSpace type until id private".split())
+keys = st.sampled_from(
+    "enabled policy all filter keepStorage maxUsedSpace minFreeSpace type until unused-for id private".split()
+)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers(-1, 2) | st.just(1.5) | words | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys | st.text(max_size=2), inner, max_size=3),
@@ -267,5 +326,6 @@ def test_no_json_is_too_odd(builder, version):
     policy = from_daemon_json(builder, version)
     # An engine that would not start with it has a reason.
     assert found or policy is not None
+    assert policy is None or not [trap for trap in found if trap.stops and trap.where.startswith("builder.gc")]
     if policy:
         json.dumps([terms(policy), list(map(str, found))])

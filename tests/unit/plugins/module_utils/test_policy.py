@@ -139,6 +139,12 @@ def test_rules_that_follow_one_another_and_differ_in_their_types_are_one():
     both = {"types": list(TYPES[:2]), "max_used_space": "1GB"}
     assert Policy(rules=rules(*typed[:2])).meaning == Policy(rules=rules(both)).meaning
     assert Policy(rules=rules(typed[0], CEILING, typed[1])).meaning != Policy(rules=rules(both, CEILING)).meaning
+    # With a size, those of the first type go first.
+    swapped = {**both, "types": both["types"][::-1]}
+    assert Policy(rules=rules(swapped)).meaning != Policy(rules=rules(both)).meaning
+    aged, again = ({"types": one["types"] * 2, "unused_for": "1h"} for one in (both, swapped))
+    assert Policy(rules=rules(aged)).meaning == Policy(rules=rules(again)).meaning
+    assert rules(aged)[0].types == TYPES[:2]
     # A rule for every type is not one more type.
     assert len(Policy(rules=rules({"max_used_space": "1GB"}, typed[0])).meaning) == 2
 
@@ -149,6 +155,8 @@ def test_what_removes_nothing_is_all_the_same():
 
 
 AGED = PolicyRule(unused_for=HOUR)
+DAY = 24 * HOUR
+CAP = PolicyRule(max_used_space=GB)
 
 
 @pytest.mark.parametrize(
@@ -157,19 +165,34 @@ AGED = PolicyRule(unused_for=HOUR)
         (None, []),
         ((), ["gc_policy_empty"]),
         ((PolicyRule(max_used_space=1),), []),
-        ((AGED,), []),
+        # An age limits nothing; beside a size, a short one leaves it a limit.
+        ((AGED,), ["gc_no_ceiling"]),
+        ((replace(CAP, unused_for=DAY),), []),
+        ((replace(CAP, unused_for=DAY + 1),), ["gc_no_ceiling"]),
+        ((AGED, replace(CAP, types=("regular",))), ["gc_no_ceiling"]),
+        ((replace(AGED, types=("regular",)), CAP), []),
+        ((PolicyRule(min_free_space=1, max_used_space=BOUNDLESS),), []),
+        ((replace(CAP, id="a"),), ["gc_no_ceiling"]),
+        ((replace(CAP, other=("immutable",)),), ["gc_no_ceiling"]),
+        ((replace(CAP, shared=True, all=True),), ["gc_no_ceiling"]),
+        ((replace(CAP, shared=False),), []),
+        # What selects nearly everything.
+        ((PolicyRule(shared=False), CAP), ["gc_empties_cache"]),
+        ((PolicyRule(other=("immutable",)), CAP), ["gc_empties_cache"]),
+        ((PolicyRule(other=("mutable",)), CAP), []),
+        ((PolicyRule(shared=True, all=True), CAP), []),
         ((PolicyRule(),), ["gc_empties_cache"]),
         ((PolicyRule(all=True),), ["gc_empties_cache"]),
-        ((PolicyRule(types=("regular",)), AGED), ["gc_empties_cache"]),
-        ((PolicyRule(types=("source.local",)), AGED), []),
-        ((PolicyRule(id="a"), AGED), []),
+        ((PolicyRule(types=("regular",)), CAP), ["gc_empties_cache"]),
+        ((PolicyRule(types=("source.local",)), CAP), []),
+        ((PolicyRule(id="a"), CAP), []),
         ((PolicyRule(id="a"),), ["gc_no_ceiling"]),
         ((replace(AGED, types=("regular", "source.local")),), ["gc_no_ceiling"]),
-        (tuple(replace(AGED, types=(kind,)) for kind in TYPES[:4]), []),
-        ((AGED, replace(AGED, types=("internal",))), ["gc_policy_never_matches"]),
-        ((AGED, replace(AGED, types=("frontend", "regular"), all=True)), []),
-        ((AGED, replace(AGED, shared=True)), ["gc_policy_never_matches"]),
-        ((AGED, replace(AGED, shared=True, all=True)), []),
+        (tuple(replace(CAP, types=(kind,)) for kind in TYPES[:4]), []),
+        ((CAP, replace(AGED, types=("internal",))), ["gc_policy_never_matches"]),
+        ((CAP, replace(AGED, types=("frontend", "regular"), all=True)), []),
+        ((CAP, replace(AGED, shared=True)), ["gc_policy_never_matches"]),
+        ((CAP, replace(AGED, shared=True, all=True)), []),
     ],
 )
 def test_traps_in_what_a_policy_asks_for(found, codes):
@@ -177,8 +200,9 @@ def test_traps_in_what_a_policy_asks_for(found, codes):
 
 
 def test_a_trap_says_where_and_what_is_missing():
-    (trap,) = policy_traps(Policy(rules=(replace(AGED, types=("regular",)),)), "builder.gc.policy")
-    assert str(trap).startswith("builder.gc.policy: No rule limits records of type source.local, source.git.checkout")
+    (trap,) = policy_traps(Policy(rules=(replace(CAP, types=("regular",)),)), "builder.gc.policy")
+    assert str(trap).startswith("builder.gc.policy: No rule keeps records of type source.local, source.git.checkout")
+    assert "Add a last rule with a size alone" in str(trap)
     assert str(trap).endswith("[gc_no_ceiling]")
 
 

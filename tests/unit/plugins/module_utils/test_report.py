@@ -191,7 +191,7 @@ def daemon(gc=None, **times):
         ("28.2.0", daemon(), []),
         ("29.7.2", daemon({"Enabled": False}), ["gc_disabled"]),
         ("28.5.2", daemon({"policy": []}), ["gc_policy_empty"]),
-        ("28.5.2", daemon({"policy": [{"filter": ["unused-for=48h"]}]}), []),
+        ("28.5.2", daemon({"policy": [{"filter": ["unused-for=48h"]}]}), ["gc_no_ceiling"]),
         ("28.5.2", daemon({"policy": [{"filter": ["type=regular,type=frontend"]}]}), ["gc_filter_comma"]),
         ("28.5.2", daemon({"policy": "none"}), ["gc_wrong_type"]),
         ("28.5.2", daemon({"policy": [{"filter": ["parents=a"]}, {"filter": ["label=b"]}]}), ["gc_filter_ignored"]),

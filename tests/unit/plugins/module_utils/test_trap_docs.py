@@ -21,6 +21,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils import (
     _policy,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc_policy import wanted_policy
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._json_text import Object
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint import traps
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
 from ansible_collections.buildfleet.buildcache.tests.unit.policies import ENGINES
@@ -59,7 +60,8 @@ def rows():
         for line in re.findall(r"^\| `.*$", sections()[heading], flags=re.MULTILINE):
             cells = [cell.strip() for cell in line.strip("|").split(" | ")]
             claims = [re.fullmatch(r"`(gc_\w+)`(?: (\S+))?", claim) for claim in cells[4].split(", ") if claim != "–"]
-            yield pytest.param(file_around(json.loads(cells[0].strip("`"))), claims, id=cells[0])
+            snippet = json.loads(cells[0].strip("`"), object_pairs_hook=Object)
+            yield pytest.param(file_around(snippet), claims, id=cells[0])
 
 
 def is_among(version, engines):
