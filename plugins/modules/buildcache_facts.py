@@ -13,7 +13,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments i
     check_builders,
     errors_reported,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import local_daemon
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import DAEMON_CONFIG, local_daemon
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import EngineClient
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts import facts
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import Daemon
@@ -28,6 +28,7 @@ def main():
             **LOCK_OPTIONS,
             builders={"type": "list", "elements": "str", "default": ["default"]},
             records={"type": "bool", "default": False},
+            config_file={"type": "path", "default": DAEMON_CONFIG},
         ),
         supports_check_mode=True,
     )
@@ -35,7 +36,10 @@ def main():
         check_builders(module.params["builders"])
         client = EngineClient(module.params)
         observation = observe(client)
-        daemon = local_daemon(observation.engine.version, module.params["docker_host"]) if client.is_local else Daemon()
+        daemon = Daemon()
+        if client.is_local:
+            options = module.params
+            daemon = local_daemon(observation.engine.version, options["docker_host"], options["config_file"])
     module.exit_json(ansible_facts={"buildcache": facts(observation, daemon, with_records=module.params["records"])})
 
 

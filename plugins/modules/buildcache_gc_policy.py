@@ -16,7 +16,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._config_file
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import (
     DAEMON_CONFIG,
     engine_figures,
-    keep_in_force,
+    keep_way_back,
     observe_daemon,
     remember,
 )
@@ -62,7 +62,7 @@ def main():
         if new.changed and not module.check_mode:
             if module.params["backup"] and config.text is not None:
                 backup["backup_file"] = module.backup_local(config.path)
-            keep_in_force(config.path, config.text, obeyed=status.in_effect.restart_required is False)
+            keep_way_back(config, status.in_file, daemon, new)
             config = write_config(config, new.text, module.atomic_move)
         if not module.check_mode:
             remember(config, new.policy, daemon)

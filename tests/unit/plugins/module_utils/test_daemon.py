@@ -10,10 +10,9 @@ import time
 
 import pytest
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils import _daemon
+from ansible_collections.buildfleet.buildcache.plugins.module_utils import _daemon, _state
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._config_file import ConfigFile, read_config
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, EngineError
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import process_start
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import LastLook, digest, gc_status
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Policy, PolicyRule
 
@@ -23,9 +22,8 @@ ON = Policy(rules=(PolicyRule(max_used_space=2**30),))
 @pytest.fixture(autouse=True)
 def host(tmp_path, monkeypatch):
     """A host of which nothing is known, and on which no command is run."""
-    monkeypatch.setattr(_daemon, "_LAST_LOOKS", str(tmp_path / "state" / "last_looks.json"))
+    monkeypatch.setattr(_state, "directory", lambda: str(tmp_path / "state"))
     monkeypatch.setattr(_daemon, "PID_FILE", str(tmp_path / "pid"))
-    monkeypatch.setattr(_daemon, "process_start", lambda path=str(tmp_path / "pid"): process_start(path))
     monkeypatch.setattr(_daemon, "reported_rules", lambda docker_host: [docker_host])
     return tmp_path
 

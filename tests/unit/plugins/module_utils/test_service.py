@@ -44,7 +44,7 @@ def test_a_users_engine_is_the_users_systemds(monkeypatch):
 
 def test_an_init_script_is_run_to_its_end():
     host = Host(service=(1, "", "docker: unrecognized service\n"))
-    with pytest.raises(BuildcacheError, match="service docker restart failed: docker: unrecognized service"):
+    with pytest.raises(BuildcacheError, match="service docker start failed: docker: unrecognized service"):
         service_manager("sysvinit", "docker", host.run).restart()
 
 
