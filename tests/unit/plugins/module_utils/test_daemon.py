@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.buildfleet.buildcache.plugins.module_utils import _daemon, _state
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._config_file import ConfigFile, read_config
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, EngineError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._history import History
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import LastLook, digest, gc_status
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Policy, PolicyRule
 
@@ -70,6 +71,52 @@ def test_the_start_of_the_daemon_is_found_by_the_pid_file_that_it_was_told(host)
     config = config_at(host / "daemon.json", json.dumps({"pidfile": str(host / "other.pid")}))
     assert 0 < time.time() - _daemon.observe_daemon(config).started_at < 7200
     assert _daemon.observe_daemon(config_at(host / "plain.json")).started_at is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "reads"),
+    [
+        (["-H", "fd://"], True),
+        (["--config-file", "{0}/daemon.json"], True),
+        (["--config-file", "{0}/other.json"], False),
+        (["--config-file={0}/other.json", "--debug"], False),
+        (["--config-file", "other.json"], True),
+    ],
+)
+def test_a_file_that_dockerd_does_not_read_is_not_taken_for_its_configuration(host, monkeypatch, flags, reads):
+    command = ["dockerd", *(flag.format(host) for flag in flags)]
+    monkeypatch.setattr(_daemon, "command_of", lambda pid: command if pid == 17 else [])
+    (host / "pid").write_text("17")
+    config = config_at(host / "daemon.json")
+    if reads:
+        assert _daemon.observe_daemon(config).config == {}
+    else:
+        with pytest.raises(BadOption, match="config_file: dockerd does not read .*daemon.json, but .*other.json"):
+            _daemon.observe_daemon(config)
+    assert _daemon.local_daemon("26.1.5", None, config.path).config == ({} if reads else None)
+
+
+def test_the_state_of_a_user_is_in_the_home_directory(host, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(_state.os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("HOME", str(host))
+    for base in ("", "relative"):
+        monkeypatch.setenv("XDG_STATE_HOME", base)
+        assert _state.directory() == str(host / ".local" / "state" / "buildcache")
+    monkeypatch.setenv("XDG_STATE_HOME", "/x")
+    assert _state.directory() == "/x/buildcache"
+    monkeypatch.setattr(_state.os, "geteuid", lambda: 0)
+    assert _state.directory() == "/var/lib/buildcache"
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", '{"PATH": "an older format"}', '{"PATH": {"started": {"text": 1}, "before": 7}}']
+)
+def test_a_history_that_cannot_be_read_is_none(host, text):
+    config = config_at(host / "daemon.json")
+    (host / "state").mkdir()
+    (host / "state" / "in_force.json").write_text(text.replace("PATH", config.path))
+    assert _state.history(config.path) == History()
 
 
 @pytest.mark.parametrize(
