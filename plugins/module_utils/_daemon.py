@@ -28,6 +28,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import
     PID_FILE,
     command_of,
     filesystems,
+    owner_of,
     pid_in,
     process_start,
     start_of,
@@ -87,7 +88,8 @@ def observe_daemon(config, engine_version=None, docker_host=None, pid=None):
     reads another file.
     """
     pid = pid or pid_in(pid_file(config.data, docker_host))
-    _require_read(config.path, pid)
+    if docker_host:
+        _require_read(config.path, pid)
     asked = docker_host and version_tuple(engine_version) >= _FIRST_REPORTING
     return Daemon(
         config=config.data,
@@ -114,16 +116,19 @@ def _path(config, key, default):
 
 
 def _require_read(path, pid):
-    """Raise BadOption where the dockerd with this PID was told to read another configuration file than ``path``."""
+    """Raise BadOption where the dockerd with this PID reads another configuration file than ``path``."""
     words = command_of(pid)
+    # That of a rootless one is in a home directory.
+    reads = DAEMON_CONFIG if words and owner_of(pid) == 0 else path
     for flag, following in zip(words, [*words[1:], ""]):
         name, _equals, value = flag.partition("=")
-        value = value or following
-        # A relative one starts at a directory that is not known here.
-        if name == "--config-file" and os.path.isabs(value) and os.path.realpath(value) != path:
-            raise BadOption(
-                f"config_file: dockerd does not read {path}, but {value}, by its flag --config-file. Name that file."
-            )
+        if name == "--config-file":
+            reads = value or following
+    # A relative one starts at a directory that is not known here.
+    if os.path.isabs(reads) and os.path.realpath(reads) != path:
+        raise BadOption(
+            f"config_file: dockerd does not read {path}, but {reads}; see its flag --config-file. Name that."
+        )
 
 
 def local_daemon(engine_version, docker_host, config_file=DAEMON_CONFIG):

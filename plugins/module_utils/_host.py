@@ -109,6 +109,14 @@ def start_of(pid):
     return boot + ticks / os.sysconf("SC_CLK_TCK")
 
 
+def owner_of(pid):
+    """Return the user id of a process, None where it is not known."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return None
+
+
 def command_of(pid):
     """Return the command line of a process, a list of its words; empty where it is not known."""
     try:

@@ -76,7 +76,7 @@ _PID = "docker inspect --format '{{.State.Pid}}' alive"
 def alive(lab):
     """Hosts with the old policy in force, live restore, and a running container: {host: its PID}."""
     builds.empty_engines()
-    fleet.shell(daemon.KEEP)
+    fleet.shell(f"{daemon.KEEP}rm -f /etc/docker/daemon.json.*~")
     base = {
         host: json.dumps({"live-restore": True, **json.loads(text or "{}")}) for host, text in daemon.texts().items()
     }

@@ -74,26 +74,31 @@ def test_the_start_of_the_daemon_is_found_by_the_pid_file_that_it_was_told(host)
 
 
 @pytest.mark.parametrize(
-    ("flags", "reads"),
+    ("flags", "owner", "reads"),
     [
-        (["-H", "fd://"], True),
-        (["--config-file", "{0}/daemon.json"], True),
-        (["--config-file", "{0}/other.json"], False),
-        (["--config-file={0}/other.json", "--debug"], False),
-        (["--config-file", "other.json"], True),
+        (["-H", "fd://"], 0, None),
+        (["-H", "fd://"], 1000, "daemon.json"),
+        (["--config-file", "{0}/daemon.json"], 0, "daemon.json"),
+        (["--config-file", "{0}/other.json"], 1000, "other.json"),
+        (["--config-file={0}/other.json", "--debug"], 0, "other.json"),
+        (["--config-file", "other.json"], 0, "daemon.json"),
     ],
 )
-def test_a_file_that_dockerd_does_not_read_is_not_taken_for_its_configuration(host, monkeypatch, flags, reads):
+def test_a_file_that_dockerd_does_not_read_is_not_taken_for_its_configuration(host, monkeypatch, flags, owner, reads):
     command = ["dockerd", *(flag.format(host) for flag in flags)]
     monkeypatch.setattr(_daemon, "command_of", lambda pid: command if pid == 17 else [])
-    (host / "pid").write_text("17")
-    config = config_at(host / "daemon.json")
-    if reads:
-        assert _daemon.observe_daemon(config).config == {}
+    monkeypatch.setattr(_daemon, "owner_of", lambda pid: owner)
+    (host / "docker.pid").write_text("17")
+    config, engine = config_at(host / "daemon.json"), ("26.1.5", f"unix://{host}/docker.sock")
+    if reads == "daemon.json":
+        assert _daemon.observe_daemon(config, *engine).config == {}
     else:
-        with pytest.raises(BadOption, match="config_file: dockerd does not read .*daemon.json, but .*other.json"):
-            _daemon.observe_daemon(config)
-    assert _daemon.local_daemon("26.1.5", None, config.path).config == ({} if reads else None)
+        other = host / reads if reads else "/etc/docker/daemon.json"
+        with pytest.raises(BadOption, match=f"config_file: dockerd does not read {config.path}, but {other};"):
+            _daemon.observe_daemon(config, *engine)
+    assert _daemon.local_daemon(*engine, config.path).config == ({} if reads == "daemon.json" else None)
+    # One that is not asked may be that of another system.
+    assert _daemon.observe_daemon(config).config == {}
 
 
 def test_the_state_of_a_user_is_in_the_home_directory(host, monkeypatch):
