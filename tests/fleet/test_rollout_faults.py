@@ -34,14 +34,10 @@ def _drop_in(lines):
 
 
 def _program(lines):
-    return f"""
-dockerd=$(command -v dockerd); mv $dockerd $dockerd.real
-cat >$dockerd <<'END'
-#!/bin/bash
-{lines}
-END
-chmod +x $dockerd
-"""
+    return (
+        "dockerd=$(command -v dockerd); mv $dockerd $dockerd.real\n"
+        f"cat >$dockerd <<'END'\n#!/bin/bash\n{lines}\nEND\nchmod +x $dockerd\n"
+    )
 
 
 # Each by a script that runs between the writing and the restart; they hold as long as the new policy is in the file.
