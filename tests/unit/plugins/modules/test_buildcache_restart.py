@@ -43,7 +43,7 @@ class Host:
         self.program.chmod(0o755)
         self.processes = {100: time.time() - 50}
         self.pid = 100
-        self.fault, self.bad = (None, None), (NEW,)
+        self.fault, self.bad = ("", BuildcacheError("no fault")), (NEW,)
         self.restarts = []
         self.running = []
         # What each question for the builds finds; at the last one it stays.
