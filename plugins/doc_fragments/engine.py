@@ -75,6 +75,8 @@ options:
     description:
       - How long to wait for another task of this collection that works on the same host. Tasks that change something
         run alone; tasks that only look wait for those. Where the engine is elsewhere there is no lock.
+      - The lock is C(/run/buildcache/lock), made in check mode too; that of a rootless engine is C(buildcache/lock)
+        below C($XDG_RUNTIME_DIR).
     type: str
     default: 10m
 requirements:

@@ -6,13 +6,10 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import re
 import time
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import reported_rules
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._config_file import read_config
@@ -22,25 +19,33 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors impo
     BuildcacheError,
     EngineError,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._history import (
+    Version,
+    about_to_write,
+    observed,
+)
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import (
     PID_FILE,
+    command_of,
     filesystems,
+    owner_of,
+    pid_in,
     process_start,
+    start_of,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import Daemon, LastLook, look
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import Daemon, LastLook, digest, look
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._json_text import BadConfig
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._state import (
+    history,
+    keep_history,
+    keep_last_look,
+    last_look,
+)
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
 
 DAEMON_CONFIG = "/etc/docker/daemon.json"
 DATA_ROOT = "/var/lib/docker"
 """Where dockerd keeps its data unless told otherwise (moby, cmd/dockerd/config_unix.go)."""
-
-_IN_FORCE = "/var/lib/buildcache/in_force.json"
-"""The configuration files that dockerd last obeyed: what to put back when it does not start with a new one. They may
-hold credentials, so that only root may read this."""
-
-_LAST_LOOKS = "/var/lib/buildcache/last_looks.json"
-"""What buildcache_gc_policy saw when it last ran, by configuration file (see _in_effect.look)."""
 
 _FIRST_REPORTING = (28, 0)
 """The first engine that tells buildx which GC policy it obeys (28.5.2 does, 26.1.5 does not)."""
@@ -76,15 +81,22 @@ def engine_figures(options, config):
     return EngineFigures(version, disk[0].total if disk else None, docker_host)
 
 
-def observe_daemon(config, engine_version=None, docker_host=None):
-    """Return the Daemon with this ConfigFile. Where ``docker_host`` is given, the engine there is asked as well."""
+def observe_daemon(config, engine_version=None, docker_host=None, pid=None):
+    """Return the Daemon with this ConfigFile. Where ``docker_host`` is given, the engine there is asked as well.
+
+    ``pid`` is that of dockerd where it is known; else it is looked for in its PID file. Raises BadOption where dockerd
+    reads another file.
+    """
+    pid = pid or pid_in(pid_file(config.data, docker_host))
+    if docker_host:
+        _require_read(config.path, pid)
     asked = docker_host and version_tuple(engine_version) >= _FIRST_REPORTING
     return Daemon(
         config=config.data,
         changed_at=config.changed_at,
-        started_at=process_start(pid_file(config.data, docker_host)),
+        started_at=start_of(pid),
         reported=reported_rules(docker_host) if asked else None,
-        last=_recall(config.path),
+        last=last_look(config.path),
         now=time.time(),
         text=config.text,
     )
@@ -104,6 +116,22 @@ def _path(config, key, default):
     return value if value and isinstance(value, str) else default
 
 
+def _require_read(path, pid):
+    """Raise BadOption where the dockerd with this PID reads another configuration file than ``path``."""
+    words = command_of(pid)
+    # That of a rootless one is in a home directory.
+    reads = DAEMON_CONFIG if words and owner_of(pid) == 0 else path
+    for flag, following in zip(words, [*words[1:], ""]):
+        name, _equals, value = flag.partition("=")
+        if name == "--config-file":
+            reads = value or following
+    # A relative one starts at a directory that is not known here.
+    if os.path.isabs(reads) and os.path.realpath(reads) != path:
+        raise BadOption(
+            f"config_file: dockerd does not read {path}, but {reads}; see its flag --config-file. Name that."
+        )
+
+
 def local_daemon(engine_version, docker_host, config_file=DAEMON_CONFIG):
     """Return the Daemon of this host, which may have a configuration file that cannot be used."""
     try:
@@ -111,8 +139,12 @@ def local_daemon(engine_version, docker_host, config_file=DAEMON_CONFIG):
     except BuildcacheError as problem:
         # One that may not be read here may well be good; one with bad content is not.
         bad = str(problem) if isinstance(problem, BadConfig) else None
-        return Daemon(config=None, problem=bad, started_at=process_start(), now=time.time())
-    return observe_daemon(config, engine_version, docker_host)
+        return Daemon(config=None, problem=bad, started_at=process_start(pid_file({}, docker_host)), now=time.time())
+    try:
+        return observe_daemon(config, engine_version, docker_host)
+    except BadOption:
+        # What dockerd reads is not in that file.
+        return Daemon(config=None, started_at=process_start(pid_file(config.data, docker_host)), now=time.time())
 
 
 def remember(config, policy, daemon):
@@ -121,59 +153,26 @@ def remember(config, policy, daemon):
     last = daemon.last
     if last and seen.digest == last.digest and seen.since == last.since and (daemon.started_at or 0) <= last.seen:
         return
-    # Only a worse answer hangs on it: without the file's history, any write to it counts as a change of policy.
-    with suppress(OSError):
-        _keep(_LAST_LOOKS, config.path, asdict(seen))
+    keep_last_look(config.path, seen)
 
 
-def keep_in_force(path, text, obeyed=True):
-    """Keep the text of the configuration file at ``path``, None for no file, which dockerd obeys.
+def version_of(config, policy, daemon):
+    """Return the Version of a ConfigFile, which says this Policy."""
+    return Version(config.text, look(policy, config.changed_at, daemon.started_at, daemon.last, daemon.now))
 
-    Where it is not known that it is ``obeyed``, it is kept only where there is nothing better. Raises BuildcacheError.
+
+def known_history(config, policy, daemon):
+    """Return the History of a ConfigFile, which says this Policy, by what is kept and by what is seen now."""
+    version = version_of(config, policy, daemon)
+    return observed(history(config.path), version, config.changed_at, daemon.started_at)
+
+
+def keep_way_back(config, policy, daemon, new):
+    """Keep the text of a ConfigFile, which says this Policy, before it is written over with the Edited ``new``.
+
+    Raises BuildcacheError.
     """
-    if not obeyed and path in _kept(_IN_FORCE):
-        return
-    try:
-        _keep(_IN_FORCE, path, text)
-    except OSError as problem:
-        if problem.errno in (errno.EACCES, errno.EPERM):
-            # Who may not write there may not restart dockerd either.
-            return
-        raise BuildcacheError(
-            f"{_IN_FORCE} cannot be written: {problem.strerror}. It is needed to put {path} back; nothing was changed."
-        ) from problem
-
-
-def in_force(path):
-    """Return the text of the configuration file at ``path`` that dockerd last obeyed, None for no file.
-
-    Raises LookupError where that is not known.
-    """
-    return _kept(_IN_FORCE)[path]
-
-
-def _recall(path):
-    with suppress(KeyError, TypeError, ValueError):
-        found = _kept(_LAST_LOOKS)[path]
-        return LastLook(str(found["digest"]), float(found["since"]), float(found["seen"]))
-    return None
-
-
-def _keep(file, key, value):
-    os.makedirs(os.path.dirname(file), mode=0o755, exist_ok=True)
-    # Nobody else writes meanwhile: whoever does holds the host's lock.
-    descriptor = os.open(f"{file}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as new:
-        json.dump({**_kept(file), key: value}, new)
-        new.flush()
-        os.fsync(new.fileno())
-    os.replace(f"{file}.new", file)
-
-
-def _kept(file):
-    try:
-        with open(file, encoding="utf-8") as kept:
-            found = json.load(kept)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    now = time.time()
+    written = Version(new.text, LastLook(digest(new.policy), now, now))
+    known = known_history(config, policy, daemon)
+    keep_history(config.path, about_to_write(known, version_of(config, policy, daemon), written))

@@ -84,9 +84,21 @@ def settled_filesystems(paths, freed_enough):
 
 def process_start(pid_file=PID_FILE):
     """Return when the process named in ``pid_file`` started, in seconds since the epoch; None if that is unknown."""
+    return start_of(pid_in(pid_file))
+
+
+def pid_in(file):
+    """Return the PID that stands in a file, None where there is none."""
     try:
-        with open(pid_file, encoding="ascii") as file:
-            pid = int(file.read())
+        with open(file, encoding="ascii") as opened:
+            return int(opened.read())
+    except (OSError, ValueError):
+        return None
+
+
+def start_of(pid):
+    """Return when a process started, in seconds since the epoch; None if that is unknown."""
+    try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             # The name in parentheses may hold spaces; starttime is field 22, the 20th after it (proc(5)).
             ticks = int(file.read().rpartition(")")[2].split()[19])
@@ -95,3 +107,20 @@ def process_start(pid_file=PID_FILE):
     # The moment of boot in /proc/stat is in whole seconds, too coarse beside a file written just before a restart.
     boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return boot + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def owner_of(pid):
+    """Return the user id of a process, None where it is not known."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return None
+
+
+def command_of(pid):
+    """Return the command line of a process, a list of its words; empty where it is not known."""
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().rstrip("\0").split("\0")
+    except OSError:
+        return []

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import stat
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import is_local
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_duration
 
-LOCK_FILE = "/run/lock/buildcache.lock"
-"""Locked with flock(2): the kernel lets go of it however a process ends."""
+LOCK_FILE = "/run/buildcache/lock"
+"""Locked with flock(2): the kernel lets go of it however a process ends. Whoever can open it can hold it, so that it
+belongs to root and to those who may use the engine's socket, in a directory of root's."""
 
 _POLL = 0.2
 
 
 @contextmanager
-def locked(options, shared=False, path=LOCK_FILE):
+def locked(options, shared=False, path=None):
     """Hold the host's lock, where the engine is on this host; ``shared`` by those who only look.
 
-    ``options`` are the module's: ``docker_host`` and ``lock_timeout``, how long to queue for it. Raises BuildcacheError
+    ``options`` are the module's: ``docker_host`` and ``lock_timeout``, how long to queue for it. A user who may not
+    make the lock of root's engine goes without one until root does: there is nobody to wait for. Raises BuildcacheError
     where it is not to be had by then, and BadOption for a timeout that is none.
     """
     timeout = options["lock_timeout"]
@@ -33,7 +37,11 @@ def locked(options, shared=False, path=LOCK_FILE):
     if not is_local(options["docker_host"]):
         yield
         return
-    descriptor = _opened(path)
+    path = path or _lock_file(options["docker_host"])
+    descriptor = _opened(path, _group_of(options["docker_host"]))
+    if descriptor is None:
+        yield
+        return
     try:
         while not _taken(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
             if time.monotonic() > end:
@@ -56,15 +64,58 @@ def _taken(descriptor, kind):
     return True
 
 
-def _opened(path):
+def _socket(docker_host):
+    """Return the os.stat of the engine's socket, None where there is none on this host."""
+    found = re.fullmatch(r"(?:(?:http\+)?unix://)?(/.+)", docker_host)
+    with suppress(OSError):
+        return os.stat(found.group(1)) if found else None
+    return None
+
+
+def _lock_file(docker_host):
+    """Return the lock of an engine: root's, or that of the user whose rootless engine it is."""
+    socket, user = _socket(docker_host), os.geteuid()
+    if user and socket and socket.st_uid == user:
+        return os.path.join(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{user}", "buildcache", "lock")
+    return LOCK_FILE
+
+
+def _group_of(docker_host):
+    socket = _socket(docker_host)
+    return socket.st_gid if socket else os.getegid()
+
+
+def _opened(path, group):
+    """Return a descriptor of the lock file, None where this user can neither find nor make it."""
+    # Nothing that somebody has put there may hold this up, or lead elsewhere.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         try:
-            # Who may not write may lock as well; and in a directory of everybody's, root may not open with O_CREAT what
-            # somebody else has made (fs.protected_regular).
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(path, flags)
         except FileNotFoundError:
-            return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            descriptor = _made(path, group, flags)
+        if descriptor is not None and not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise BuildcacheError(f"The lock {path} is no file. Remove it, then run again.")
+        return descriptor
     except OSError as problem:
         raise BuildcacheError(
-            f"The lock {path} cannot be opened: {problem.strerror}. Run the task as root."
+            f"The lock {path} cannot be opened: {problem.strerror}. Run the task as root, or as a member of the group "
+            "of the engine's socket."
         ) from problem
+
+
+def _made(path, group, flags):
+    directory = os.path.dirname(path)
+    try:
+        with suppress(FileExistsError):
+            os.mkdir(directory)
+            # The mode that mkdir takes is narrowed by the umask.
+            os.chmod(directory, 0o755)
+        descriptor = os.open(path, flags | os.O_CREAT, 0o600)
+    except PermissionError:
+        return None
+    with suppress(OSError):
+        os.fchown(descriptor, -1, group)
+        os.fchmod(descriptor, 0o640)
+    return descriptor

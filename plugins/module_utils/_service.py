@@ -9,18 +9,32 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import suppress
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError
 
 _PATIENCE = 20
-"""Seconds for a service manager to answer, or to end what it was told to end."""
+"""Seconds for a service manager to answer, or to end a start that hangs."""
+
+_LONG = 600
+"""Seconds for a stop without a limit of its own."""
 
 # Exit statuses of timeout(1).
 _TIMED_OUT, _NOT_FOUND = 124, 127
 
 _LINES = 5
-_NO_TROUBLE = re.compile(r"level=(?:info|debug|warning)")
+_NO_TROUBLE = re.compile(r'level"?[=:]"?(?:info|debug|warn)|\bconfiguration: *\{')
 """dockerd's own lines that tell of no trouble. At these levels it logs its whole configuration as well."""
+
+# What dockerd can show of its configuration in an error: a password in a URL; the values of a key that stands in the
+# file and among the flags (moby, daemon/config, findConfigurationConflicts).
+_SECRETS = (
+    (re.compile(r"://[^\s\"'<>]*@"), "://***@"),
+    (re.compile(r"\(from f(?:lag|ile):.*?(?=, [\w.-]+: \(from f|$)"), "(the values are not shown)"),
+)
+
+_SPAN = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800, "month": 2629800, "y": 31557600}
+"""The units in which systemctl shows a span of time, in seconds (systemd, basic/time-util.c, format_timespan)."""
 
 
 def service_manager(kind, service, run):
@@ -48,6 +62,18 @@ class _Systemd:
         if user:
             os.environ.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
 
+    def main_pid(self):
+        """Return the PID of the main process of the service, None where there is none."""
+        found = self._property("MainPID")
+        return int(found) if found.isdigit() and found != "0" else None
+
+    def stop_limit(self):
+        """Return the seconds after which the manager kills a service that does not stop."""
+        spans = re.findall(r"(\d+)(\w+)", self._property("TimeoutStopUSec"))
+        if not spans or any(unit not in _SPAN for _number, unit in spans):
+            return _LONG
+        return sum(int(number) * _SPAN[unit] for number, unit in spans)
+
     def restart(self):
         """Begin a restart. The count of recent starts, of which systemd allows a few only, is set back first."""
         for unit in (self._service, f"{self._service}.socket"):
@@ -59,9 +85,13 @@ class _Systemd:
         return self._asked("is-failed", self._service) == "failed"
 
     def end(self):
-        """End the service, or the start that it hangs in, without touching what its main process has started."""
+        """End the service, or the start that it hangs in, without touching what its main process has started.
+
+        One that serves may take its time to stop.
+        """
+        patience = self.stop_limit() if self._asked("is-active", self._service) == "active" else _PATIENCE
         self._asked("--no-block", "stop", self._service)
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + patience
         while self._asked("is-active", self._service) not in ("inactive", "failed"):
             if time.monotonic() > end:
                 for who in ("control", "main"):
@@ -69,14 +99,18 @@ class _Systemd:
                 break
             time.sleep(0.2)
 
-    def _asked(self, *words):
-        return patiently(self._run, [*self._systemctl, *words])[1].strip()
-
     def trouble(self, since):
         """Return the last lines in which the service tells of trouble since a moment (seconds since the epoch)."""
         journal = ["journalctl", "--no-pager", "--output=cat", f"--since=@{int(since)}"]
         own = patiently(self._run, [*journal, self._own_lines])[1].splitlines()
-        return _troubled(own) or patiently(self._run, [*journal, self._all_lines])[1].splitlines()[-_LINES:]
+        return _troubled(own) or _troubled(patiently(self._run, [*journal, self._all_lines])[1].splitlines())
+
+    def _property(self, name):
+        # "--value" came with systemd 230.
+        return self._asked("show", f"--property={name}", self._service).partition("=")[2]
+
+    def _asked(self, *words):
+        return patiently(self._run, [*self._systemctl, *words], hint=_NO_MANAGER)[1].strip()
 
 
 class _SysVInit:
@@ -86,10 +120,22 @@ class _SysVInit:
         self._service = service
         self._run = run
         self._log = f"/var/log/{service}.log"
+        self._old_log = 0
+
+    def main_pid(self):
+        """Return the PID of the main process of the service: a script does not say."""
+        return None
+
+    def stop_limit(self):
+        """Return the seconds that a stop may take after restart() has returned: a script waits for it."""
+        return _PATIENCE
 
     def restart(self):
-        """Restart."""
-        _must(self._run, ["service", self._service, "restart"])
+        """Restart, and wait for the stop, however long the containers take for that."""
+        with suppress(OSError):
+            self._old_log = os.path.getsize(self._log)
+        self.end()
+        _must(self._run, ["service", self._service, "start"])
 
     def has_failed(self):
         """Whether the manager has given up: a script does not say."""
@@ -97,35 +143,51 @@ class _SysVInit:
 
     def end(self):
         """Stop the service."""
-        patiently(self._run, ["service", self._service, "stop"])
+        patiently(self._run, ["service", self._service, "stop"], _LONG, _NO_MANAGER)
 
     def trouble(self, since):
-        """Return the last lines of the log in which the service tells of trouble; their time is not looked at."""
-        try:
-            with open(self._log, encoding="utf-8", errors="replace") as log:
-                return _troubled(log.read().splitlines()[-200:])
-        except OSError:
-            return []
+        """Return the last lines of the log in which the service tells of trouble since the restart."""
+        with suppress(OSError), open(self._log, "rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            # A shorter one is a new one.
+            log.seek(self._old_log if self._old_log <= size else 0)
+            return _troubled(log.read().decode("utf-8", "replace").splitlines()[-200:])
+        return []
+
+
+def masked(text):
+    """Return what a program has printed without the credentials that it can hold."""
+    for secret, shown in _SECRETS:
+        text = secret.sub(shown, text)
+    return text
 
 
 def _troubled(lines):
     # An error comes again with every attempt to start.
-    return list(dict.fromkeys(line for line in lines if not _NO_TROUBLE.search(line)))[-_LINES:]
+    return list(dict.fromkeys(masked(line) for line in lines if not _NO_TROUBLE.search(line)))[-_LINES:]
 
 
-def patiently(run, command, patience=_PATIENCE):
-    """Run a command that must end in time; return its exit status and what it printed. Raises BuildcacheError."""
-    status, printed, errors = run(["timeout", str(patience), *command])
+_NO_MANAGER = "Set service_manager to the one that starts dockerd."
+
+
+def patiently(run, command, patience=None, hint=""):
+    """Run a command that must end in time; return its exit status and what it printed.
+
+    Raises BuildcacheError, with a ``hint`` of what to do where the command is missing.
+    """
+    patience = _PATIENCE if patience is None else patience
+    try:
+        status, printed, errors = run(["timeout", str(patience), *command])
+    except (OSError, ValueError) as problem:
+        raise BuildcacheError(f"{' '.join(command)} cannot be run: {problem}.") from problem
     if status == _TIMED_OUT:
         raise BuildcacheError(f"{' '.join(command)} did not end within {patience} s.")
     if status == _NOT_FOUND:
-        raise BuildcacheError(
-            f"There is no {command[0]} on this host. Set service_manager to the one that starts dockerd."
-        )
+        raise BuildcacheError(f"There is no {command[0]} on this host. {hint}".rstrip())
     return status, printed + errors
 
 
 def _must(run, command):
-    status, printed = patiently(run, command)
+    status, printed = patiently(run, command, hint=_NO_MANAGER)
     if status:
-        raise BuildcacheError(f"{' '.join(command)} failed: {printed.strip()}")
+        raise BuildcacheError(f"{' '.join(command)} failed: {masked(printed.strip())}")

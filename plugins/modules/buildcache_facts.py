@@ -13,7 +13,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments i
     LOCK_OPTIONS,
     errors_reported,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import local_daemon
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import DAEMON_CONFIG, local_daemon
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import EngineClient
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts import facts
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import Daemon
@@ -21,7 +21,10 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe_builders import observe_builders
 
-OPTIONS = {"records": {"type": "bool", "default": False}}
+OPTIONS = {
+    "records": {"type": "bool", "default": False},
+    "config_file": {"type": "path", "default": DAEMON_CONFIG},
+}
 
 
 def main():
@@ -33,7 +36,9 @@ def main():
         client = EngineClient(options)
         builders = observe_builders(options, client)
         observation = observe(client)
-        daemon = local_daemon(observation.engine.version, options["docker_host"]) if client.is_local else Daemon()
+        daemon = Daemon()
+        if client.is_local:
+            daemon = local_daemon(observation.engine.version, options["docker_host"], options["config_file"])
     module.exit_json(ansible_facts={"buildcache": facts(observation, daemon, builders, options["records"])})
 
 

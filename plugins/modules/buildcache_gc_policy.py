@@ -18,7 +18,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._config_file
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import (
     DAEMON_CONFIG,
     engine_figures,
-    keep_in_force,
+    keep_way_back,
     observe_daemon,
     remember,
 )
@@ -84,7 +84,7 @@ def policy_of_engine(module):
         wanted = wanted_policy(module.params, engine.version, engine.filesystem_bytes, status.in_file)
         new = edited(config, wanted, engine.version, status.in_file)
         if new.changed and not module.check_mode:
-            keep_in_force(config.path, config.text, obeyed=status.in_effect.restart_required is False)
+            keep_way_back(config, status.in_file, daemon, new)
             copy = module.preserved_copy if module.params["backup"] else None
             config = write_config(config, new.text, module.atomic_move, copy)
         if not module.check_mode:

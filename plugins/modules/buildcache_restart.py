@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import contextmanager, nullcontext
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -15,19 +16,26 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments i
     LOCK_OPTIONS,
     errors_reported,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import DAEMON_CONFIG, keep_in_force
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import DAEMON_CONFIG
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import is_local
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._json_text import BadConfig
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import locked
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import terms
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._restart import (
     Host,
     NotHealthy,
+    builds_running,
     drain,
     go_back,
+    note_success,
+    refuse_other_policy,
+    refuse_unseen,
+    refuse_without_way_back,
     restart,
     running,
     running_containers,
+    serves,
     switch_on_live_restore,
     validate,
 )
@@ -43,6 +51,7 @@ OPTIONS = {
     "drain_timeout": {"type": "str", "default": "30m"},
     "health_timeout": {"type": "str", "default": "60s"},
     "planned": {"type": "bool", "default": False},
+    "rendered": {"type": "dict"},
 }
 
 
@@ -53,28 +62,64 @@ def main():
     result = {"changed": False, "restarted": False, "rolled_back": False, "containers": []}
     options = module.params
     with errors_reported(module, result):
-        host = Host(
-            connection=options,
-            service=service_manager(options["service_manager"], options["service"], module.run_command),
-            config_file=options["config_file"],
-            health_timeout=_seconds(options, "health_timeout"),
-            replace=module.atomic_move,
-            run=module.run_command,
-        )
-        drain_timeout = _seconds(options, "drain_timeout")
+        host = host_of(module)
+        drained_by = time.monotonic() + _seconds(options, "drain_timeout")
         with locked(options, shared=module.check_mode):
-            try:
-                now = running(host)
-                if now.status.in_effect.restart_required or now.status.in_file is None or options["planned"]:
-                    refuse_to_stop_containers(now, options, result)
-                    result["changed"] = True
-                    if not module.check_mode:
-                        now = restarted(host, now, options, drain_timeout, result)
-            except (NotHealthy, BadConfig) as problem:
-                if module.check_mode:
-                    raise
-                raise BuildcacheError(gone_back(host, problem, result)) from problem
+            now = looked(host, options, result, module.check_mode)
+            needed = restart_needed(now, options)
+        while needed and not module.check_mode:
+            # Without the lock: looks and cleanups need not wait for the builds.
+            drain(now.client, drained_by, options["drain_timeout"])
+            with locked(options):
+                now = looked(host, options, result)
+                needed = restart_needed(now, options)
+                if needed and not builds_running(now.client):
+                    now = restarted(host, now, options, result, module.warn)
+                    needed = False
+        result["changed"] = result["changed"] or needed
     module.exit_json(**result, **_in_effect(now.status))
+
+
+def host_of(module):
+    """Return the Host by the module's options. Raises BadOption for an engine that is elsewhere."""
+    options = module.params
+    if not is_local(options["docker_host"]):
+        raise BadOption(
+            f"docker_host: the engine at {options['docker_host']} is on another host, and what would be restarted is "
+            "the dockerd of this one. Run the task on that host, by its own socket; DOCKER_HOST counts too."
+        )
+
+    def run(command):
+        return module.run_command(command, handle_exceptions=False)
+
+    return Host(
+        connection=options,
+        service=service_manager(options["service_manager"], options["service"], run),
+        config_file=options["config_file"],
+        health_timeout=_seconds(options, "health_timeout"),
+        replace=module.atomic_move,
+        run=run,
+    )
+
+
+def looked(host, options, result, check_mode=False):
+    """Look at dockerd and return its Running. What speaks against a restart that is needed is an error; a file with
+    which dockerd would not start is put back."""
+    with nullcontext() if check_mode else as_before_on_failure(host, result):
+        now = running(host)
+        if restart_needed(now, options):
+            refuse_to_stop_containers(now, options, result)
+            refuse_unseen(now)
+            if not check_mode:
+                refuse_other_policy(now, options["rendered"])
+                validate(host, now)
+                refuse_without_way_back(now)
+    return now
+
+
+def restart_needed(now, options):
+    """Whether dockerd has to be restarted to obey its file, or to be found unable to."""
+    return bool(now.status.in_effect.restart_required or now.status.in_file is None or options["planned"])
 
 
 def refuse_to_stop_containers(now, options, result):
@@ -89,35 +134,71 @@ def refuse_to_stop_containers(now, options, result):
         )
 
 
-def restarted(host, now, options, drain_timeout, result):
-    """Restart dockerd when no build runs; return the Running after."""
-    result["changed"] = False
-    if result["containers"] and options["live_restore"] and not now.client.info().get("LiveRestoreEnabled"):
-        now = switch_on_live_restore(host, now)
-        result["changed"] = True
-    validate(host, now)
-    drain(now.client, drain_timeout)
-    result["restarted"] = result["changed"] = True
-    result["since"] = time.time()
-    after = restart(host, now.config)
-    del result["since"]
-    keep_in_force(after.config.path, after.config.text)
+def restarted(host, now, options, result, warn):
+    """Restart dockerd; return the Running after."""
+    with as_before_on_failure(host, result, since=time.time()):
+        if result["containers"] and options["live_restore"] and not now.client.info().get("LiveRestoreEnabled"):
+            now = switch_on_live_restore(host, now)
+            result["changed"] = True
+            validate(host, now)
+        # From here on dockerd comes back before this process ends. Not ignored, which commands would inherit.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_signal: None)
+        result["restarted"] = result["changed"] = True
+        after = restart(host, now.config)
+    try:
+        note_success(after)
+    except BuildcacheError as problem:
+        warn(f"dockerd obeys the policy. But {problem} A next restart that fails may find nothing to go back to.")
     return after
 
 
-def gone_back(host, problem, result):
-    """Go back to the file that dockerd obeyed; return what there is to say."""
-    since = result.pop("since", None)
-    result["daemon_errors"] = host.service.trouble(since) if since else []
-    said = f" It said: {' / '.join(result['daemon_errors'])}" if result["daemon_errors"] else ""
+@contextmanager
+def as_before_on_failure(host, result, since=None):
+    """Go back to the file of before where dockerd would not start with this one, and on every failure once it was
+    restarted. ``since`` is when that was, in seconds since the epoch."""
+    try:
+        yield
+    except Exception as problem:
+        if not (result["restarted"] or isinstance(problem, (NotHealthy, BadConfig))):
+            raise
+        raise BuildcacheError(gone_back(host, problem, result, since)) from problem
+
+
+def gone_back(host, problem, result, since):
+    """Go back to the file of before; return what there is to say."""
+    said = _words(problem)
+    if result["restarted"]:
+        result["daemon_errors"] = _trouble(host, since)
+        said += f" It said: {' / '.join(result['daemon_errors'])}" if result["daemon_errors"] else ""
     try:
         result["rolled_back"] = go_back(host, result["restarted"])
-    except BuildcacheError as worse:
-        return f"{problem}{said} Going back failed too: {worse} dockerd is NOT serving; see to it by hand."
-    if not result["rolled_back"]:
-        return f"{problem}{said} What dockerd obeyed before is not known, so nothing was put back; see to it by hand."
-    serving = "dockerd serves with it again" if result["restarted"] else "dockerd was not restarted"
-    return f"{problem}{said} The configuration file that it obeyed before was put back, and {serving}."
+    except Exception as worse:
+        return f"{said} Going back failed too: {_words(worse)} {_standing(host, result)}"
+    if result["rolled_back"]:
+        serving = "dockerd serves with it again" if result["restarted"] else "dockerd was not restarted"
+        return f"{said} The configuration file that it obeyed before was put back, and {serving}."
+    if result["restarted"]:
+        return f"{said} There is no other configuration file to go back to. {_standing(host, result)}"
+    return f"{said} {host.config_file} is not as this collection wrote it, and was left. {_standing(host, result)}"
+
+
+def _standing(host, result):
+    if not result["restarted"]:
+        return "dockerd was not restarted and serves as before; see to the file before somebody restarts it."
+    return "dockerd serves." if serves(host) else "dockerd is NOT serving; see to it by hand."
+
+
+def _trouble(host, since):
+    try:
+        return host.service.trouble(since)
+    except BuildcacheError:
+        return []
+
+
+def _words(problem):
+    text = str(problem)
+    return text if isinstance(problem, BuildcacheError) else f"{type(problem).__name__}: {text}."
 
 
 def _seconds(options, name):

@@ -112,6 +112,21 @@ def playbook(name, *arguments):
     return ansible("ansible-playbook", "-i", str(INVENTORY), f"buildfleet.buildcache.{name}", *arguments)
 
 
+def playbook_results(name, *arguments, environment=None):
+    """Run a playbook of the collection by its full name, with a failure or without; return {task: {host: result}}.
+
+    Of a task that is unreachable the result is what Ansible says of that.
+    """
+    command = ("ansible-playbook", "-i", str(INVENTORY), f"buildfleet.buildcache.{name}", *arguments)
+    _status, output = ansible(*command, environment={**_OWN_CALLBACK, **(environment or {})})
+    results = {}
+    for line in (json.loads(text) for text in output.splitlines() if text.startswith('{"host"')):
+        result = {**line["result"], "failed": line["status"] == "failed"}
+        results.setdefault(line["task"].rpartition(" : ")[2], {})[line["host"]] = result
+    assert results, output
+    return results
+
+
 def ansible(command, *arguments, environment=None):
     """Run one of Ansible's commands in the checkout; return its exit status and its output.
 

@@ -29,6 +29,7 @@ STARTS = ("none", "empty", "other keys", "old style")
 COMMENTED = '{\n  // for the registry\n  "debug": false\n}'
 
 _BACKUPS = "/etc/docker/daemon.json.*~"
+_DRAINED = "/etc/docker/.gc_policy_drained"
 _PROCESS = "systemctl show --property MainPID --value docker"
 _LOOK = f"{_PROCESS}; find /etc/docker /var/lib/buildcache -printf '%p %s %T@ %m\\n' 2>/dev/null | sort"
 _YOUNGER = """
@@ -182,6 +183,8 @@ def test_a_bad_host_ends_the_rollout_and_leaves_no_other_half_done(own):
     ("variables", "says"),
     [
         ({"gc_policy_ready": "large_disk"}, "gc_policy_rules and gc_policy_ready are both set"),
+        ({"gc_policy_rules": ""}, "Neither gc_policy_rules nor gc_policy_ready is set"),
+        ({"gc_policy_rules": [], "gc_policy_enabled": "yes"}, "Neither gc_policy_rules nor gc_policy_ready is set"),
         ({"gc_policy_ready": "huge_disk"}, "small_disk, large_disk, shared_ci_runner, release_builder"),
         ({"gc_policy_rules": "[{"}, "Error while resolving value for 'rules'"),
         ({"gc_policy_drain_tasks": "nowhere.yml"}, "/nowhere.yml: no such file on the controller"),
@@ -194,6 +197,14 @@ def test_bad_variables_are_refused_before_anything_is_written(own, variables, sa
     status, output, _counts = roll_out("-l", ONE, **{"gc_policy_serial": 1, **variables})
     assert status != 0 and says in output, output
     assert fleet.shell(_LOOK, [ONE]) == before
+
+
+def test_a_policy_is_taken_away_where_that_is_said(own):
+    changes("-l", ONE)
+    for variables in ({"gc_policy_state": "absent"}, {"gc_policy_ready": "engine_default"}):
+        status, output, counts = roll_out("--check", "-l", ONE, rules="", **variables)
+        assert status == 0 and counts[ONE]["changed"] == 1 and '-                "all": false' not in output, output
+        assert "would be written, dockerd would be restarted" in output, output
 
 
 def test_running_containers_are_not_stopped_unless_that_is_said(own, empty):
@@ -222,7 +233,23 @@ def test_the_hosts_are_drained_for_the_restart_and_no_longer(own, tmp_path):
     noted = [f"{word} {host} {word == 'undrain'}" for word in ("drain", "undrain") for host in own]
     assert sorted(log.read_text().splitlines()) == sorted(noted)
 
+    # As where the controller was ended in between.
+    log.unlink()
+    fleet.shell(f"touch {_DRAINED}")
+    # The one change is the undraining.
+    assert changes(**files) == dict.fromkeys(own, 1)
+    assert sorted(log.read_text().splitlines()) == sorted(f"undrain {host} False" for host in own)
+    assert fleet.shell(f"ls {_DRAINED} 2>/dev/null || true") == dict.fromkeys(own, "")
+
     processes = fleet.shell(_PROCESS)
+    ping = {"ansible.builtin.command": "true", "delegate_to": "nowhere"}
+    (tmp_path / "drain.yml").write_text(json.dumps([ping]))
+    away = tmp_path / "away.yml"
+    away.write_text(json.dumps({"all": {"hosts": {"nowhere": {"ansible_host": "127.0.0.1", "ansible_port": 1}}}}))
+    status, output, counts = roll_out("-i", str(away), "-l", ONE, rules=[{"max_used_space": "5GB"}], **files)
+    assert status == 4 and counts[ONE]["unreachable"] == 1, output
+    assert fleet.shell(_PROCESS) == processes
+    fleet.shell(f"rm {_DRAINED}", [ONE])
     (tmp_path / "drain.yml").write_text(json.dumps([{"ansible.builtin.fail": {"msg": "the runner does not answer"}}]))
     log.unlink()
     status, output, counts = roll_out(rules=[{"max_used_space": "5GB"}], **files)

@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils import _daemon
+from ansible_collections.buildfleet.buildcache.plugins.module_utils import _daemon, _state
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._config_file import ConfigFile, read_config
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, EngineError
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import process_start
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._history import History
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import LastLook, digest, gc_status
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Policy, PolicyRule
 
@@ -23,9 +23,8 @@ ON = Policy(rules=(PolicyRule(max_used_space=2**30),))
 @pytest.fixture(autouse=True)
 def host(tmp_path, monkeypatch):
     """A host of which nothing is known, and on which no command is run."""
-    monkeypatch.setattr(_daemon, "_LAST_LOOKS", str(tmp_path / "state" / "last_looks.json"))
+    monkeypatch.setattr(_state, "directory", lambda: str(tmp_path / "state"))
     monkeypatch.setattr(_daemon, "PID_FILE", str(tmp_path / "pid"))
-    monkeypatch.setattr(_daemon, "process_start", lambda path=str(tmp_path / "pid"): process_start(path))
     monkeypatch.setattr(_daemon, "reported_rules", lambda docker_host: [docker_host])
     return tmp_path
 
@@ -73,6 +72,57 @@ def test_the_start_of_the_daemon_is_found_by_the_pid_file_that_it_was_told(host)
     config = config_at(host / "daemon.json", json.dumps({"pidfile": str(host / "other.pid")}))
     assert 0 < time.time() - _daemon.observe_daemon(config).started_at < 7200
     assert _daemon.observe_daemon(config_at(host / "plain.json")).started_at is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "owner", "reads"),
+    [
+        (["-H", "fd://"], 0, None),
+        (["-H", "fd://"], 1000, "daemon.json"),
+        (["--config-file", "{0}/daemon.json"], 0, "daemon.json"),
+        (["--config-file", "{0}/other.json"], 1000, "other.json"),
+        (["--config-file={0}/other.json", "--debug"], 0, "other.json"),
+        (["--config-file", "other.json"], 0, "daemon.json"),
+    ],
+)
+def test_a_file_that_dockerd_does_not_read_is_not_taken_for_its_configuration(host, monkeypatch, flags, owner, reads):
+    command = ["dockerd", *(flag.format(host) for flag in flags)]
+    monkeypatch.setattr(_daemon, "command_of", lambda pid: command if pid == 17 else [])
+    monkeypatch.setattr(_daemon, "owner_of", lambda pid: owner)
+    (host / "docker.pid").write_text("17")
+    config, engine = config_at(host / "daemon.json"), ("26.1.5", f"unix://{host}/docker.sock")
+    if reads == "daemon.json":
+        assert _daemon.observe_daemon(config, *engine).config == {}
+    else:
+        other = host / reads if reads else "/etc/docker/daemon.json"
+        with pytest.raises(BadOption, match=f"config_file: dockerd does not read {config.path}, but {other};"):
+            _daemon.observe_daemon(config, *engine)
+    assert _daemon.local_daemon(*engine, config.path).config == ({} if reads == "daemon.json" else None)
+    # One that is not asked may be that of another system.
+    assert _daemon.observe_daemon(config).config == {}
+
+
+def test_the_state_of_a_user_is_in_the_home_directory(host, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(_state.os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("HOME", str(host))
+    for base in ("", "relative"):
+        monkeypatch.setenv("XDG_STATE_HOME", base)
+        assert _state.directory() == str(host / ".local" / "state" / "buildcache")
+    monkeypatch.setenv("XDG_STATE_HOME", "/x")
+    assert _state.directory() == "/x/buildcache"
+    monkeypatch.setattr(_state.os, "geteuid", lambda: 0)
+    assert _state.directory() == "/var/lib/buildcache"
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", '{"PATH": "an older format"}', '{"PATH": {"started": {"text": 1}, "before": 7}}']
+)
+def test_a_history_that_cannot_be_read_is_none(host, text):
+    config = config_at(host / "daemon.json")
+    (host / "state").mkdir()
+    (host / "state" / "in_force.json").write_text(text.replace("PATH", config.path))
+    assert _state.history(config.path) == History()
 
 
 @pytest.mark.parametrize(

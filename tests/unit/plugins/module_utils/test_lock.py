@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils import _lock
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import locked
 
@@ -54,3 +55,44 @@ def test_what_cannot_be_locked_is_said(path):
     with pytest.raises(BuildcacheError, match="cannot be opened"):
         with locked(HERE, path=path):
             pass
+
+
+def test_what_others_have_put_in_its_place_holds_nobody_up(path):
+    os.mkfifo(path)
+    with pytest.raises(BuildcacheError, match="is no file"):
+        with locked(HERE, path=path):
+            pass
+
+
+def test_only_those_who_may_use_the_engine_can_hold_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(_lock, "LOCK_FILE", str(tmp_path / "buildcache" / "lock"))
+    old = os.umask(0o077)
+    try:
+        with locked(HERE):
+            found = [
+                os.stat(os.path.dirname(_lock.LOCK_FILE)).st_mode & 0o777,
+                os.stat(_lock.LOCK_FILE).st_mode & 0o777,
+            ]
+    finally:
+        os.umask(old)
+    assert found == [0o755, 0o640]
+
+
+def test_where_the_lock_cannot_be_made_nobody_holds_it(path, monkeypatch):
+    def forbidden(path, *flags):
+        raise FileNotFoundError if len(flags) == 1 else PermissionError
+
+    monkeypatch.setattr(_lock.os, "open", forbidden)
+    with locked(HERE, path=path):
+        pass
+
+
+def test_a_rootless_engine_has_the_lock_of_its_user(tmp_path, monkeypatch):
+    socket = tmp_path / "docker.sock"
+    socket.write_text("")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(_lock.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(_lock.os, "stat", lambda path: os.stat_result((0, 0, 0, 0, 1000, 1000, 0, 0, 0, 0)))
+    assert _lock._lock_file(f"unix://{socket}") == str(tmp_path / "buildcache" / "lock")
+    monkeypatch.setattr(_lock.os, "geteuid", lambda: 1001)
+    assert _lock._lock_file(f"unix://{socket}") == _lock.LOCK_FILE

@@ -44,7 +44,7 @@ def test_a_users_engine_is_the_users_systemds(monkeypatch):
 
 def test_an_init_script_is_run_to_its_end():
     host = Host(service=(1, "", "docker: unrecognized service\n"))
-    with pytest.raises(BuildcacheError, match="service docker restart failed: docker: unrecognized service"):
+    with pytest.raises(BuildcacheError, match="service docker start failed: docker: unrecognized service"):
         service_manager("sysvinit", "docker", host.run).restart()
 
 
@@ -75,3 +75,74 @@ def test_trouble_is_what_dockerd_says_of_it_once_and_without_its_configuration()
     found = service_manager("systemd", "docker", host.run).trouble(17.9)
     assert found == ["failed to start daemon: no", 'time="x" level=error msg="worse"']
     assert "--since=@17 " in host.commands[0]
+
+
+@pytest.mark.parametrize(
+    ("printed", "limit"),
+    [("1min 30s", 90), ("45s", 45), ("1h 500ms", 3600.5), ("infinity", 600), ("", 600), ("3 blinks", 600)],
+)
+def test_a_stop_may_take_what_its_unit_gives_it(printed, limit):
+    host = Host(**{"--property=TimeoutStopUSec": (0, f"TimeoutStopUSec={printed}\n", "")})
+    assert service_manager("systemd", "docker", host.run).stop_limit() == limit
+
+
+@pytest.mark.parametrize(("printed", "pid"), [("MainPID=17\n", 17), ("MainPID=0\n", None), ("", None)])
+def test_the_main_process_is_the_managers(printed, pid):
+    host = Host(**{"--property=MainPID": (0, printed, "")})
+    assert service_manager("systemd", "docker", host.run).main_pid() == pid
+
+
+def test_one_that_serves_may_take_its_time_to_stop(monkeypatch):
+    monkeypatch.setattr(_service, "_PATIENCE", 0)
+    states = iter(["active", "deactivating", "deactivating", "inactive"])
+
+    def run(command):
+        return 0, next(states) if "is-active" in command else "", ""
+
+    service_manager("systemd", "docker", run).end()
+    assert next(states, None) is None
+
+
+RELOADED = 'level=info msg="Reloaded configuration: {\\"log-opts\\":{\\"splunk-token\\":\\"hush\\"}}"'
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (RELOADED, None),
+        ('{"level":"info","msg":"Reloaded configuration: {hush}"}', None),
+        ("proxyconnect http://bob:hush@proxy:3128: refused", "proxyconnect http://***@proxy:3128: refused"),
+        ('bad URL "http://bob:h/us@h@proxy"', 'bad URL "http://***@proxy"'),
+        (
+            "unable to configure: log-opts: (from flag: map[a:(b)], from file: map[token:hush]), labels: (from flag: "
+            "[], from file: [hush])",
+            "unable to configure: log-opts: (the values are not shown), labels: (the values are not shown)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("lines", ["_SYSTEMD_UNIT=docker.service", "--unit=docker"])
+def test_credentials_are_not_among_the_last_words(lines, line, shown):
+    host = Host(**{lines: (0, f"{line}\n", "")})
+    assert service_manager("systemd", "docker", host.run).trouble(17.9) == ([shown] if shown else [])
+
+
+def test_of_a_log_only_what_came_since_the_restart_is_read(tmp_path):
+    manager = service_manager("sysvinit", "docker", Host().run)
+    manager._log = str(tmp_path / "docker.log")
+    with open(manager._log, "w") as log:
+        log.write("an old failure\n")
+    manager.restart()
+    with open(manager._log, "a") as log:
+        log.write("failed to start daemon: no\n")
+    assert manager.trouble(0) == ["failed to start daemon: no"]
+    with open(manager._log, "w") as log:
+        log.write("anew\n")
+    assert manager.trouble(0) == ["anew"]
+
+
+def test_what_cannot_be_run_at_all_is_said():
+    def run(command):
+        raise OSError(12, "Cannot allocate memory")
+
+    with pytest.raises(BuildcacheError, match="systemctl .* cannot be run: .*Cannot allocate memory"):
+        service_manager("systemd", "docker", run).has_failed()

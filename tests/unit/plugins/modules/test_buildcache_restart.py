@@ -1,0 +1,380 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The restart with every edge faked: what goes wrong at any step is undone. On real hosts: tests/fleet."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+from ansible.module_utils import basic
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils import _daemon, _lock, _restart, _state
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._config_file import read_config
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError, EngineError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc_policy import Edited
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._history import History
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import gc_status
+from ansible_collections.buildfleet.buildcache.plugins.modules import buildcache_restart
+
+VERSION = "26.1.5"
+OLD = '{"builder": {"gc": {"enabled": true, "policy": [{"keepStorage": "21GB"}]}}}'
+NEW = OLD.replace("21GB", "33GB")
+HAND = OLD.replace("{", '{"debug": true, ', 1)
+
+
+class Host:
+    """dockerd, its service manager and its engine. ``fault`` (a step and an error) holds for the text ``bad``."""
+
+    version = {"Version": VERSION}
+
+    def __init__(self, directory):
+        self.file = directory / "daemon.json"
+        self.program = directory / "dockerd"
+        self.program.write_text("#!/bin/sh\n")
+        self.program.chmod(0o755)
+        self.processes = {}
+        self.pid = 100
+        self.fault, self.bad = ("", BuildcacheError("no fault")), (NEW,)
+        self.restarts = []
+        self.running = []
+        # What each question for the builds finds; at the last one it stays.
+        self.builds = [0]
+        self.live_restore = False
+
+    @property
+    def text(self):
+        return self.file.read_text() if self.file.exists() else None
+
+    def fails_at(self, step):
+        return self.fault[0] == step and self.text in self.bad
+
+    def _reach(self, step):
+        if self.fails_at(step):
+            raise self.fault[1]
+
+    # The service manager's.
+
+    def main_pid(self):
+        return self.pid
+
+    def stop_limit(self):
+        self._reach("stop_limit")
+        return 0
+
+    def restart(self):
+        self.restarts.append(self.text)
+        self._reach("restart")
+        if self.fails_at("stop"):
+            return
+        self.processes.pop(self.pid, None)
+        self.pid = None
+        if not self.fails_at("start"):
+            self.pid = 100 + len(self.restarts)
+            self.processes[self.pid] = time.time() + len(self.restarts)
+
+    def has_failed(self):
+        self._reach("has_failed")
+        return False
+
+    def end(self):
+        pass
+
+    def trouble(self, since):
+        return ["no such size"]
+
+    # The engine's.
+
+    def info(self):
+        if self.file.exists() and "live-restore" in self.text:
+            self.live_restore = True
+        return {"LiveRestoreEnabled": self.live_restore}
+
+    def disk_usage(self):
+        number = self.builds.pop(0) if len(self.builds) > 1 else self.builds[0]
+        return {"BuildCache": [{"InUse": True}] * (number() if callable(number) else number)}
+
+    def containers(self):
+        return [{"State": "running", "Names": [f"/{name}"]} for name in self.running]
+
+    def client(self, connection):
+        if self.pid is None or (self.restarts and self.fails_at("answer")):
+            raise EngineError("Nobody answers.")
+        return self
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """A host that obeys OLD, which nothing is known of yet."""
+    found = Host(tmp_path)
+    monkeypatch.setattr(_state, "directory", lambda: str(tmp_path / "state"))
+    monkeypatch.setattr(_lock, "LOCK_FILE", str(tmp_path / "buildcache" / "lock"))
+    monkeypatch.setattr(_restart, "EngineClient", found.client)
+    monkeypatch.setattr(_restart, "command_of", lambda pid: [str(found.program)])
+    for module in (_restart, _daemon):
+        monkeypatch.setattr(module, "start_of", found.processes.get)
+    for name in ("_POLL", "_ANSWER", "_DRAIN_POLL"):
+        monkeypatch.setattr(_restart, name, 0.01)
+    monkeypatch.setattr(buildcache_restart, "service_manager", lambda kind, service, run: found)
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)}
+    put(found, OLD)
+    time.sleep(0.01)
+    found.processes[100] = time.time()
+    time.sleep(0.01)
+    yield found
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def put(host, text):
+    """Change the file by hand."""
+    host.file.write_text(text)
+
+
+def seen(host):
+    config = read_config(str(host.file))
+    daemon = _daemon.observe_daemon(config, VERSION, None, host.pid)
+    return config, daemon, gc_status(daemon, VERSION)
+
+
+def write(host, text):
+    """Write a text as buildcache_gc_policy does."""
+    config, daemon, status = seen(host)
+    policy = _restart.from_daemon_json(json.loads(text)["builder"], VERSION)
+    _daemon.keep_way_back(config, status.in_file, daemon, Edited(text, {}, {}, policy, True))
+    put(host, text)
+    _daemon.remember(read_config(str(host.file)), policy, daemon)
+
+
+@pytest.fixture
+def run(host, monkeypatch, capsys):
+    """Run the module with options; return its result. Nobody may hold the lock after it."""
+
+    def run(**options):
+        given = {
+            "config_file": str(host.file), "docker_host": f"unix://{host.file.parent}/docker.sock",
+            "health_timeout": "100ms", "lock_timeout": "100ms", "drain_timeout": "100ms", **options,
+        }  # fmt: skip
+        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode())
+        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+        with pytest.raises(SystemExit):
+            buildcache_restart.main()
+        assert lock_is_free()
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def lock_is_free():
+    if not os.path.exists(_lock.LOCK_FILE):
+        return True
+    with open(_lock.LOCK_FILE) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+TOO_SLOW = BuildcacheError("systemctl did not end within 20 s.")
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (("restart", BuildcacheError("service docker start failed: no")), "service docker start failed: no"),
+        (("restart", OSError(errno.ENOMEM, "Cannot allocate memory")), "OSError: .*Cannot allocate memory"),
+        (("stop_limit", TOO_SLOW), "did not end within 20 s"),
+        (("stop", None), "did not stop within 0 s"),
+        (("start", None), r"did not start within 0 s \(health_timeout\)"),
+        (("answer", None), r"did not answer within 0 s \(health_timeout\)"),
+        (("has_failed", TOO_SLOW), "did not end within 20 s"),
+    ],
+)
+def test_whatever_goes_wrong_from_the_restart_on_is_undone(host, run, fault, says):
+    write(host, NEW)
+    host.fault = fault
+    result = run()
+    assert result["failed"] and result["rolled_back"] and result["restarted"], result
+    assert host.restarts == [NEW, OLD] and host.text == OLD
+    assert re.search(says, result["msg"]) and "It said: no such size" in result["msg"], result
+    assert "put back, and dockerd serves with it again" in result["msg"]
+    assert seen(host)[2].in_effect.restart_required is False
+    known = _state.history(str(host.file))
+    assert known.started.text == OLD and known.before is None
+
+
+def test_what_has_started_is_what_the_next_failure_goes_back_to(host, run):
+    write(host, NEW)
+    assert run()["restarted"] and host.restarts == [NEW]
+    assert not run()["changed"]
+    known = _state.history(str(host.file))
+    assert known == History(started=known.started) and known.started.text == NEW
+
+
+def test_where_the_file_of_before_does_not_start_either_the_last_that_did_is_taken(host, run):
+    write(host, NEW)
+    run()
+    put(host, HAND)
+    # Later than the restart, which the fake has in the future.
+    host.processes[host.pid] = time.time() - 10
+    write(host, OLD)
+    host.fault, host.bad = ("start", None), (OLD, HAND)
+    result = run()
+    assert result["rolled_back"] and host.restarts == [NEW, OLD, HAND, NEW] and host.text == NEW, result
+
+
+def test_with_nothing_to_go_back_to_it_is_not_restarted(host, run):
+    put(host, HAND)
+    result = run()
+    assert result["failed"] and not result["changed"] and host.restarts == [] and host.text == HAND
+    assert "what it said before is not known" in result["msg"] and "do that by hand" in result["msg"]
+
+
+@pytest.mark.parametrize("corrupted", [None, NEW + "}", NEW.replace("33GB", "33Q")])
+def test_a_file_with_which_dockerd_would_not_start_is_put_back_before_a_restart(host, run, corrupted):
+    write(host, NEW)
+    if corrupted:
+        put(host, corrupted)
+    else:
+        host.program.write_text("#!/bin/sh\necho http://bob:hush@proxy: no; exit 1\n")
+    result = run()
+    assert result["failed"] and result["rolled_back"] and not result["restarted"], result
+    assert "was put back, and dockerd was not restarted" in result["msg"] and "hush" not in result["msg"]
+    assert host.restarts == [] and host.text == OLD
+    # It is known again that dockerd obeys it, though the file is younger.
+    assert seen(host)[2].in_effect.restart_required is False
+
+
+def test_what_a_hand_has_broken_is_left_to_it(host, run):
+    put(host, "{")
+    result = run()
+    assert result["failed"] and not result["rolled_back"] and host.text == "{"
+    assert "was left. dockerd was not restarted and serves as before" in result["msg"]
+
+
+def test_another_policy_than_the_one_that_was_written_is_not_put_in_force(host, run):
+    write(host, NEW)
+    rendered = json.loads(NEW)["builder"]["gc"]
+    put(host, OLD.replace("21GB", "44GB"))
+    result = run(rendered=rendered)
+    assert result["failed"] and "has another GC policy by now" in result["msg"], result
+    assert host.restarts == [] and "44GB" in host.text
+    write(host, NEW)
+    assert run(rendered=rendered)["restarted"]
+
+
+def test_a_container_that_starts_during_the_wait_for_builds_is_not_stopped(host, run):
+    def and_start_one():
+        host.running.append("late")
+        return 0
+
+    write(host, NEW)
+    host.builds = [1, and_start_one, 0]
+    result = run(drain_timeout="10s")
+    assert result["failed"] and "would stop 1 running containers (late)" in result["msg"], result
+    assert host.restarts == []
+
+
+def test_builds_are_waited_for_without_the_lock_and_looked_for_with_it(host, run):
+    free = []
+
+    def note(number):
+        def asked():
+            free.append(lock_is_free())
+            return number
+
+        return asked
+
+    write(host, NEW)
+    # The second time none runs, but one starts before the lock is had.
+    host.builds = [note(1), note(0), note(1), note(0), note(0)]
+    assert run(drain_timeout="10s")["restarted"]
+    assert free == [True, True, False, True, False]
+    host.processes[host.pid] = time.time() - 10
+    write(host, OLD)
+    host.builds = [2]
+    result = run()
+    assert result["failed"] and "A build still runs after 100ms (drain_timeout)" in result["msg"]
+
+
+def test_what_a_failed_restart_goes_back_to_has_live_restore_too(host, run, monkeypatch):
+    monkeypatch.setattr(os, "kill", lambda pid, number: None)
+    host.running = ["alive"]
+    write(host, NEW)
+    host.fault, host.bad = ("start", None), (_restart.with_value(NEW, ("live-restore",), True),)
+    result = run(live_restore=True)
+    assert result["rolled_back"], result
+    assert json.loads(host.text) == {**json.loads(OLD), "live-restore": True}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"docker_host": "tcp://10.9.9.9:2376"}, "is on another host"),
+        ({"docker_host": "ssh://root@build1"}, "is on another host"),
+        ({}, "process of dockerd cannot be found"),
+    ],
+)
+def test_what_cannot_be_seen_from_here_is_not_restarted(host, run, options, says):
+    write(host, NEW)
+    host.processes[100] = None
+    result = run(planned=True, **options)
+    assert result["failed"] and says in result["msg"], result
+    assert host.restarts == [] and not result["changed"]
+
+
+@pytest.mark.parametrize(("restarts", "stands"), [(True, "dockerd is NOT serving"), (False, "serves as before")])
+def test_a_file_that_cannot_be_put_back_is_said_as_it_is(host, run, monkeypatch, restarts, stands):
+    def read_only(*_what):
+        raise BuildcacheError("its file system is mounted read-only.")
+
+    write(host, NEW)
+    host.fault = ("start", None)
+    if not restarts:
+        host.program.write_text("#!/bin/sh\nexit 1\n")
+    monkeypatch.setattr(_restart, "put_back", read_only)
+    result = run()
+    assert result["failed"] and result["restarted"] is restarts and not result["rolled_back"]
+    assert "Going back failed too: its file system is mounted read-only." in result["msg"] and stands in result["msg"]
+
+
+def test_on_a_full_disk_the_file_of_before_is_put_into_the_new_one(host, run, monkeypatch):
+    def full(*_what):
+        raise BuildcacheError("there is no space left.") from OSError(errno.ENOSPC, "No space left on device")
+
+    write(host, NEW)
+    host.fault = ("start", None)
+    monkeypatch.setattr(_restart, "put_back", full)
+    result = run()
+    assert result["rolled_back"] and host.text == OLD and host.restarts == [NEW, OLD], result
+
+
+def test_a_restart_that_went_well_is_one_though_nothing_can_be_kept(host, run, monkeypatch):
+    def full(*_what):
+        raise BuildcacheError("in_force.json cannot be written: there is no space left.")
+
+    write(host, NEW)
+    monkeypatch.setattr(_restart, "keep_history", full)
+    result = run()
+    assert result["restarted"] and not result.get("failed"), result
+    assert "dockerd obeys the policy. But in_force.json cannot be written" in str(result["warnings"])
+
+
+def test_a_signal_does_not_end_it_while_dockerd_is_down(host, run):
+    def and_be_told_to_end(real=host.restart):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGHUP)
+        real()
+
+    write(host, NEW)
+    host.restart = and_be_told_to_end
+    assert run()["restarted"] and host.restarts == [NEW]
