@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 import builds
+import daemon
 import engine
 import fleet
 import pytest
@@ -175,6 +176,46 @@ RULES = [
     {"max_used_space": "50%"},
     {"all": True, "max_used_space": "50%"},
 ]
+
+
+def playbook(name, on, *arguments):
+    variables = {
+        "gc_policy_rules": RULES,
+        "gc_policy_builders": BUILDER,
+        "gc_policy_unsupported": "approximate",
+        **WHALES,
+    }
+    return fleet.playbook(
+        name, "-l", ",".join(on), "-e", json.dumps(variables), "-e", "gc_policy_serial=100%", *arguments
+    )
+
+
+def test_the_role_puts_the_policy_in_force_on_builders_and_the_audit_finds_those_that_drift(builder):
+    fleet.shell(daemon.KEEP, builder)
+    allow = ("-e", '{"gc_policy_allow_container_stop": true}')
+    try:
+        runs = [
+            playbook(name, builder, *arguments)
+            for name, arguments in (
+                ("audit", ()),
+                ("gc_policy", ("--check", *allow)),
+                ("gc_policy", allow),
+                ("gc_policy", allow),
+                ("audit", ()),
+            )
+        ]
+        held = policy({"rules": RULES, "unsupported": "approximate"}, builder, check=True)
+    finally:
+        fleet.shell(daemon.PUT_BACK, builder)
+        daemon.restart(builder)
+        fleet.shell(f"docker buildx inspect --bootstrap {BUILDER}", builder)
+    assert [status for status, _output in runs] == [2, 0, 0, 0, 0], runs
+    assert f"not in force on builder {BUILDER}" in runs[0][1], runs[0][1]
+    for host in builder:
+        assert re.search(rf"{host} .*changed=0 ", runs[3][1]), runs[3][1]
+        assert not held[host]["changed"] and not held[host]["restart_required"], (host, held[host])
+
+
 _OWN_FILE = "# Ours to keep.\ndebug = false\n\n[worker.oci]\nmax-parallelism = 4 # few\n"
 
 

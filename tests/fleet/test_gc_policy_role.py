@@ -281,7 +281,7 @@ RUNS = {
     ],
     "survey": [
         ("prepare", survey("prepare", prepare_buildx="no")),
-        ("facts", {"buildcache_hosts": ""}),
+        ("facts", {"buildcache_hosts": "", "facts_builders": "", "facts_buildx_config": ""}),
         ("gc_plan", SURVEYED_PLAN),
         ("gc_policy", survey("gc_policy", gc_policy_max_fail_percentage="", **SURVEYED_POLICY)),
         ("audit", survey("gc_policy", **SURVEYED_POLICY)),
