@@ -45,7 +45,7 @@ test-integration: $(venv) ## Run the integration targets against scripted engine
 .PHONY: test-fleet
 test-fleet: $(venv) ## Run the fleet tests on the lab; KEEP=1 leaves it up after
 	mkdir -p .lab/logs
-	$(tools)/with_lab.sh .venv/bin/python -m pytest tests/fleet -v \
+	$(tools)/with_lab.sh .venv/bin/python -m pytest tests/fleet -v --durations=15 \
 	  --junitxml=.lab/logs/fleet.xml --log-file=.lab/logs/fleet-debug.log
 
 .PHONY: conformance

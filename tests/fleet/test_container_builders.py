@@ -33,11 +33,12 @@ rm -f /usr/local/bin/buildctl
 
 
 @pytest.fixture(scope="module")
-def builder(prepared):
+def builder(lab, request):
     """The hosts with buildx, each with an empty builder that runs; without it in the end."""
-    path = fleet.hosts()[prepared[0]]["lab_buildkit_image"]
+    path = next(iter(lab.values()))["lab_buildkit_image"]
     if not path:
         pytest.skip("The lab was given no image of BuildKit: BUILDKIT_IMAGE=/path/to/image.tar.")
+    prepared = request.getfixturevalue("prepared")
     builds.empty_engines()
     for host in prepared:
         answer = fleet.load_image(host, Path(path))
