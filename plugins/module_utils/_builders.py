@@ -205,10 +205,10 @@ def buildx_for(options):
         return None
     try:
         return Buildx(options, options["buildx_config"])
-    except NoBuildx:
-        if "all" not in options["builders"]:
-            raise
-        return None
+    except BuilderError as problem:
+        if isinstance(problem, NoBuildx) and "all" in options["builders"]:
+            return None
+        raise BuilderError(f"builders: {', '.join(options['builders'])}: {problem}") from problem
 
 
 def known_nodes(config=None):

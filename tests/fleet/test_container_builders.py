@@ -210,6 +210,7 @@ def test_the_role_puts_the_policy_in_force_on_builders_and_the_audit_finds_those
         fleet.shell(daemon.PUT_BACK, builder)
         daemon.restart(builder)
         fleet.shell(f"docker buildx inspect --bootstrap {BUILDER}", builder)
+        policy({"state": "absent", "recreate_builder": True}, builder)
     assert [status for status, _output in runs] == [2, 0, 0, 0, 0], runs
     assert f"not in force on builder {BUILDER}" in runs[0][1], runs[0][1]
     for host in builder:

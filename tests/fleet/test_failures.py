@@ -48,7 +48,7 @@ REFUSED = {
     "shared without all": ({"filters": {"shared": True}}, "filters: shared records are only removed with all=true"),
     "age of kept images": ({"images": "keep", "images_older_than": "1d"}, "images_older_than: it has no effect with"),
     "limit without build cache": ({"build_cache": False, "unused_for": "1d"}, "unused_for: it has no effect with"),
-    "unknown builder": ({"builders": ["ci"]}, "builders: ci: only 'default'"),
+    "no builders": ({"builders": []}, "builders: the list is empty"),
     "api version": ({"api_version": "newest"}, "api_version: 'newest' is not an API version"),
     "unknown option": ({"older_than": "1d"}, "Unsupported parameters"),
 }
