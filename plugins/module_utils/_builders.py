@@ -4,8 +4,8 @@
 
 """The edge to buildx and to the builders behind it, over python-on-whales, which is imported only when it is needed.
 
-python-on-whales finds and configures the docker command. What it does not wrap, or reads into shapes that lose
-something, is run by that command in one place, Buildx.run.
+python-on-whales finds, configures and runs the docker command. What it does not wrap, or reads into shapes that lose
+something, goes through that in one place, Buildx.run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import os
 import pwd
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from contextlib import suppress
@@ -44,6 +43,15 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors impo
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
 
 _SOCKETS = ("default", "unix:///var/run/docker.sock", "unix:///run/docker.sock")
+_PLUGINS = (
+    os.path.expanduser("~/.docker/cli-plugins"),
+    *(f"{root}/docker/cli-plugins" for root in ("/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr/libexec")),
+)
+"""Where the docker command looks for buildx (docker/cli, cli-plugins/manager)."""
+
+_TIMED_OUT = 124
+"""The exit status of timeout(1) for a command that took too long."""
+
 _TLS_FILES = {"ca_path": "ca.pem", "client_cert": "cert.pem", "client_key": "key.pem"}
 
 
@@ -59,17 +67,15 @@ class Buildx:
         Raises NoBuildx where the host has no buildx, and BuilderError where what is there cannot be used.
         """
         self._connection, self._timeout = connection, connection["timeout"]
-        self._environment, identity = {}, []
+        self._environment, self._identity = {}, []
         if config:
-            identity = _as_owner(config)
+            self._identity = _as_owner(config)
             self._environment["BUILDX_CONFIG"] = config
             if os.path.basename(config.rstrip("/")) == "buildx":
                 self._environment["DOCKER_CONFIG"] = os.path.dirname(config.rstrip("/"))
-        self._settings = {"client_call": [*identity, "docker"]}
-        self._clients = {}
         self._own_host = connection["docker_host"]
+        self._docker_client, self._run, self._failure = _python_on_whales()
         self._check_buildx()
-        self._docker_client = _python_on_whales()
 
     def nodes(self):
         """Return the Nodes of all builders but the engine's own."""
@@ -119,49 +125,33 @@ class Buildx:
 
         ``endpoint`` is the docker context or the address of another engine, ``patience`` how many seconds it may take.
         """
-        return self.run_command([*self._client(endpoint).docker_cmd, *arguments], patience)
+        settings = {}
+        if endpoint and "://" in endpoint:
+            settings["host"] = endpoint
+        elif endpoint:
+            settings["context"] = endpoint
+        elif self._own_host not in _SOCKETS:
+            settings = _tls_settings(self._connection)
+        return self.run_command([*self._docker_client(**settings).docker_cmd, *arguments], patience)
 
     def run_command(self, command, patience=None):
         """Run a command in the user's environment and return what it prints."""
-        command = [str(word) for word in command]
+        limit = ["timeout", f"{patience or self._timeout:.3f}"]
         try:
-            ended = subprocess.run(
-                command,
-                env={**os.environ, **self._environment},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=patience or self._timeout,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as problem:
-            if patience:
+            return self._run([*self._identity, *limit, *command], env=self._environment)
+        except self._failure as problem:
+            if problem.return_code == _TIMED_OUT and patience:
                 raise DeadlineReached("The deadline was reached while the builder was at work.", True) from problem
-            raise BuilderError(
-                f"{_shown(command)} did not end within {self._timeout} s. Raise the option timeout, or see why."
-            ) from problem
+            said = _last_words(problem.stderr or "")
+            if problem.return_code == _TIMED_OUT:
+                said = f"it did not end within {self._timeout} s. Raise the option timeout, or see why."
+            raise BuilderError(f"{_shown(command)} failed: {said}") from problem
         except OSError as problem:
             raise BuilderError(f"{_shown(command)} cannot be run: {problem.strerror}.") from problem
-        if ended.returncode:
-            raise BuilderError(f"{_shown(command)} failed: {_last_words(ended.stderr.decode(errors='replace'))}")
-        return ended.stdout.decode(errors="replace")
-
-    def _client(self, endpoint):
-        if endpoint not in self._clients:
-            settings = dict(self._settings)
-            if endpoint and "://" in endpoint:
-                settings["host"] = endpoint
-            elif endpoint:
-                settings["context"] = endpoint
-            elif self._own_host not in _SOCKETS:
-                settings.update(_tls_settings(self._connection))
-            self._clients[endpoint] = self._docker_client(**settings)
-        return self._clients[endpoint]
 
     def _check_buildx(self):
-        if not shutil.which("docker"):
-            raise NoBuildx("This host has no docker command, and so no builder but the engine's own.")
         try:
-            answer = self.run_command([*self._settings["client_call"], "buildx", "version"])
+            answer = self.run("buildx", "version")
         except BuilderError as problem:
             if not re.search("is not a docker command|unknown command", str(problem)):
                 raise
@@ -259,15 +249,22 @@ def _own_nodes(builder):
 
 
 def _python_on_whales():
+    """Return python-on-whales' client, what runs its commands, and the error that raises."""
+    if not shutil.which("docker"):
+        raise NoBuildx("This host has no docker command, and so no builder but the engine's own.")
     try:
         from python_on_whales import DockerClient
+        from python_on_whales.exceptions import DockerException
+        from python_on_whales.utils import run
     except ImportError as problem:
+        if not any(os.path.exists(os.path.join(directory, "docker-buildx")) for directory in _PLUGINS):
+            raise NoBuildx("This host has no buildx, and so no builder but the engine's own.") from problem
         raise BuilderError(
             f"Builders other than {EMBEDDED!r} need python-on-whales, which cannot be imported by {sys.executable} on "
             f"this host ({problem}). The role buildfleet.buildcache.prepare installs it: set prepare_buildx: true, and "
             "ansible_python_interpreter as it says."
         ) from problem
-    return DockerClient
+    return DockerClient, run, DockerException
 
 
 def _as_owner(config):
@@ -305,4 +302,4 @@ def _last_words(text):
 
 def _shown(command):
     """Return a command as far as it names what it does."""
-    return f"`{' '.join([os.path.basename(command[0]), *command[1:6]])}`"
+    return f"`{' '.join([os.path.basename(command[0]), *map(str, command[1:6])])}`"

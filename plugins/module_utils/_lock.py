@@ -38,7 +38,7 @@ def locked(options, shared=False, path=None):
         yield
         return
     path = path or _lock_file(options["docker_host"])
-    descriptor = _opened(path, _group_of(options["docker_host"]))
+    descriptor = _opened(path, options["docker_host"])
     if descriptor is None:
         yield
         return
@@ -64,11 +64,15 @@ def _taken(descriptor, kind):
     return True
 
 
+def _socket_path(docker_host):
+    found = re.fullmatch(r"(?:(?:http\+)?unix://)?(/.+)", docker_host)
+    return found.group(1) if found else ""
+
+
 def _socket(docker_host):
     """Return the os.stat of the engine's socket, None where there is none on this host."""
-    found = re.fullmatch(r"(?:(?:http\+)?unix://)?(/.+)", docker_host)
     with suppress(OSError):
-        return os.stat(found.group(1)) if found else None
+        return os.stat(_socket_path(docker_host))
     return None
 
 
@@ -85,20 +89,23 @@ def _group_of(docker_host):
     return socket.st_gid if socket else os.getegid()
 
 
-def _opened(path, group):
-    """Return a descriptor of the lock file, None where this user can neither find nor make it."""
+def _opened(path, docker_host):
+    """Return a descriptor of the lock file, None where this user can neither find nor make it, or may not open it but
+    may not use the engine's socket either, which the engine's client then says."""
     # Nothing that somebody has put there may hold this up, or lead elsewhere.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         try:
             descriptor = os.open(path, flags)
         except FileNotFoundError:
-            descriptor = _made(path, group, flags)
+            descriptor = _made(path, _group_of(docker_host), flags)
         if descriptor is not None and not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise BuildcacheError(f"The lock {path} is no file. Remove it, then run again.")
         return descriptor
     except OSError as problem:
+        if isinstance(problem, PermissionError) and not os.access(_socket_path(docker_host), os.W_OK):
+            return None
         raise BuildcacheError(
             f"The lock {path} cannot be opened: {problem.strerror}. Run the task as root, or as a member of the group "
             "of the engine's socket."

@@ -91,7 +91,7 @@ class Policy:
             return ("nothing is removed",)
         if self.rules is None:
             return ("default rules", self.default_sizes)
-        return tuple(map(_without_order, grouped(map(settled, self.rules))))
+        return tuple(_canonical(map(settled, self.rules)))
 
 
 @dataclass(frozen=True)
@@ -123,14 +123,27 @@ def settled(rule):
     return rule
 
 
-def _without_order(rule):
-    """Return a rule that means the same whatever the order of its types.
+def _canonical(rules):
+    """Yield rules that are the same for all ways to say the same.
 
-    With a size the order counts: each type is a rule of its own to an engine, and the first ones go first, until the
-    size is met. Without one, all that is old enough goes; only where a record lies below one of a later type (a cache
-    mount over a layer) does it go with the run after.
+    With a size the order of types counts: each type is a rule of its own to an engine, and the first ones go first,
+    until the size is met. Without one, all that is old enough goes; only where a record lies below one of a later type
+    (a cache mount over a layer) does it go with the run after.
     """
-    return rule if rule.limited else replace(rule, types=tuple(sorted(set(rule.types))))
+    last = None
+    for rule in rules:
+        if last and last.types and rule.types and not rule.limited and _alike(last, rule):
+            last = replace(last, types=tuple(sorted({*last.types, *rule.types})))
+            continue
+        if last:
+            yield last
+            last = None
+        if rule.limited and rule.types:
+            yield from (replace(rule, types=(kind,)) for kind in rule.types)
+        else:
+            last = replace(rule, types=tuple(sorted(set(rule.types))))
+    if last:
+        yield last
 
 
 def _alike(one, other):

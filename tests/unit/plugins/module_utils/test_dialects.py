@@ -122,6 +122,14 @@ def test_an_engine_reads_what_was_asked_for_and_nothing_is_wrong_with_it(options
     assert traps({"builder": section}, version) == []
 
 
+def test_types_that_two_rules_share_do_not_make_another_policy():
+    old = {"unused_for": "1h"}
+    asked = policy(
+        {**old, "types": ["regular"]}, {**old, "types": ["source.local", "regular"]}, {"max_used_space": "9GB"}
+    )
+    assert from_daemon_json({"gc": to_daemon_json(asked, "28.5.2")}, "28.5.2").meaning == asked.meaning
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
