@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import time
+
 import builds
 import engine
 import fleet
@@ -21,13 +23,19 @@ done
 """
 
 
+def shares_its_layers(host, state):
+    """Whether the tools, the base, and the generations that have an image count as shared."""
+    assert len(state.images) == (2 if host in fleet.of_store("graphdriver") else 1), host
+    return len(state.shared) == 2 + len(state.images)
+
+
 def test_without_all_the_layers_of_tagged_and_untagged_images_stay(empty):
     fleet.shell(builds.generations("app:latest", 2, LAYER))
-    before = engine.look()
-    for host, state in before.items():
-        # The tools, the base, and the generations that have an image.
-        assert len(state.images) == (2 if host in fleet.of_store("graphdriver") else 1), host
-        assert len(state.shared) == 2 + len(state.images), host
+    end = time.monotonic() + 20
+    # While the containerd store (28.5.2) lets go of a former image, the engine marks fewer records than it should.
+    while not all(shares_its_layers(*one) for one in (before := engine.look()).items()):
+        assert time.monotonic() < end, before
+        time.sleep(1)
 
     results = fleet.prune({"images": "keep"})
 

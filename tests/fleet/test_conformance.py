@@ -129,8 +129,10 @@ def _fill(chance, host):
     if chance.random() < 0.3:
         script += f"docker rmi image{chance.randrange(4)}:1 >/dev/null 2>&1 || true\n"
     if chance.random() < 0.3:
-        image, command = f"image{chance.randrange(4)}:1", chance.choice(("true", "sleep 60"))
-        script += f"docker run --detach --network none {image} /bin/busybox {command} >/dev/null 2>&1 || true\n"
+        # One that has ended, or one that runs for longer than any trial takes.
+        image, command = f"image{chance.randrange(4)}:1", chance.choice(("true", "sleep 900"))
+        detach = "--detach" if command != "true" else ""
+        script += f"docker run {detach} --network none {image} /bin/busybox {command} >/dev/null 2>&1 || true\n"
     return script
 
 
