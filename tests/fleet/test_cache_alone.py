@@ -31,11 +31,12 @@ def shares_its_layers(host, state):
 
 def test_without_all_the_layers_of_tagged_and_untagged_images_stay(empty):
     fleet.shell(builds.generations("app:latest", 2, LAYER))
-    end = time.monotonic() + 20
+    before, end = engine.look(), time.monotonic() + 20
     # While the containerd store (28.5.2) lets go of a former image, the engine marks fewer records than it should.
-    while not all(shares_its_layers(*one) for one in (before := engine.look()).items()):
+    while not all(shares_its_layers(host, state) for host, state in before.items()):
         assert time.monotonic() < end, before
         time.sleep(1)
+        before = engine.look()
 
     results = fleet.prune({"images": "keep"})
 
