@@ -136,7 +136,8 @@ class Buildx:
 
     def run_command(self, command, patience=None):
         """Run a command in the user's environment and return what it prints."""
-        limit = ["timeout", f"{patience or self._timeout:.3f}"]
+        # In whole seconds, as every timeout(1) takes them.
+        limit = ["timeout", str(int(patience or self._timeout) + 1)]
         try:
             return self._run([*self._identity, *limit, *command], env=self._environment)
         except self._failure as problem:
