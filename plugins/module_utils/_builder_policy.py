@@ -152,7 +152,7 @@ def _in_effect(buildx, wanted):
     node = wanted.node
     if node.status != RUNNING:
         return None
-    node = next(one for one in buildx.nodes() if (one.builder, one.name) == (node.builder, node.name))
+    node = buildx.now(node)
     policy = (
         reported_policy(node.reported)
         if node.reported is not None

@@ -111,7 +111,14 @@ class Buildx:
     def start(self, node):
         """Start a builder and return its Node as it is then."""
         self.run("buildx", "inspect", node.builder, "--bootstrap", patience=max(self._timeout, 120))
-        return next(one for one in self.nodes() if (one.builder, one.name) == (node.builder, node.name))
+        return self.now(node)
+
+    def now(self, node):
+        """Return a Node as it is now."""
+        for one in self.nodes():
+            if (one.builder, one.name) == (node.builder, node.name):
+                return one
+        raise BuilderError(f"Builder {node.label} is gone: somebody has removed it meanwhile.")
 
     def put_to_rest(self, node):
         """Bring a Node that start() has started back to what it was."""

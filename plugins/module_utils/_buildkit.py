@@ -210,9 +210,15 @@ def _record(entry):
 
 
 def pruned_from_buildctl(text):
-    """Return the ids and the bytes of what `buildctl prune --format '{{json .}}'` says it removed, a record a line."""
-    removed = [json.loads(line) for line in text.splitlines() if line.strip()]
-    return [entry["id"] for entry in removed], sum(entry.get("size") or 0 for entry in removed)
+    """Return the ids and the bytes of what `buildctl prune --format '{{json .}}'` says it removed, a record a line.
+
+    Raises BuildcacheError where it says something else.
+    """
+    try:
+        removed = [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [entry["id"] for entry in removed], sum(entry.get("size") or 0 for entry in removed)
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+        raise BuildcacheError(f"BuildKit lists what it removed in a form that is not known ({problem!r}).") from problem
 
 
 def prune_arguments(rule):

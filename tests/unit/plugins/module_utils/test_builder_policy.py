@@ -51,6 +51,9 @@ class FakeBuildx:
     def nodes(self):
         return (Node("ci", "docker-container", "ci0", "default", self.status, "0.25.2"),)
 
+    def now(self, node):
+        return self.nodes()[0]
+
     def node_client(self, node):
         return self
 

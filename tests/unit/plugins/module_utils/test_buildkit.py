@@ -141,6 +141,8 @@ def test_records_are_read_from_buildctl():
 def test_what_was_pruned_is_read_line_by_line():
     assert pruned_from_buildctl('{"id":"a","size":5}\n{"id":"b"}\n') == (["a", "b"], 5)
     assert pruned_from_buildctl("") == ([], 0)
+    with pytest.raises(BuildcacheError, match="form that is not known"):
+        pruned_from_buildctl("Total: 5B")
 
 
 def test_a_rule_is_said_in_buildctls_words():
