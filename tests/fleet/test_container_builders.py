@@ -35,7 +35,7 @@ rm -f /usr/local/bin/buildctl
 @pytest.fixture(scope="module")
 def builder(lab, request):
     """The hosts with buildx, each with an empty builder that runs; without it in the end."""
-    path = next(iter(lab.values()))["lab_buildkit_image"]
+    (path,) = {known["lab_buildkit_image"] for known in lab.values()}
     if not path:
         pytest.skip("The lab was given no image of BuildKit: BUILDKIT_IMAGE=/path/to/image.tar.")
     prepared = request.getfixturevalue("prepared")
