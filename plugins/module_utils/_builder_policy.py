@@ -21,12 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import Buildx
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import (
-    RUNNING,
-    STOPPED,
-    Node,
-    chosen_nodes,
-)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import Node, chosen_nodes
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkitd_toml import (
     policy_in_toml,
     toml_with_policy,
@@ -41,6 +36,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors impo
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc_policy import asked_policy
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import obeys, reported_policy
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Policy, terms
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import RUNNING, STOPPED
 
 _FILE = "buildkitd.toml"
 _IN_CONTAINER = f"/etc/buildkit/{_FILE}"

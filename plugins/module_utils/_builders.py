@@ -17,7 +17,6 @@ import pwd
 import re
 import shutil
 import sys
-import tempfile
 from contextlib import suppress
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builder_clients import (
@@ -26,12 +25,8 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._builder_cli
     RemoteNode,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import (
-    EMBEDDED,
     OLDEST_BUILDKIT,
     OLDEST_BUILDX,
-    RUNNING,
-    STOPPED,
-    known_rules,
     nodes_from_listing,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import EngineClient
@@ -40,6 +35,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors impo
     DeadlineReached,
     NoBuildx,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import EMBEDDED, STOPPED
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
 
 _SOCKETS = ("default", "unix:///var/run/docker.sock", "unix:///run/docker.sock")
@@ -222,38 +218,6 @@ def known_nodes(config=None):
                 with open(path, encoding="utf-8") as file:
                     found.update(node["Name"] for node in json.load(file)["Nodes"])
     return found
-
-
-def reported_rules(docker_host):
-    """Return the GCPolicy entries of the BuildKit embedded in the engine at ``docker_host``, as it obeys them.
-
-    None where they cannot be had: no python-on-whales, no buildx, an engine or a buildx that does not tell.
-    An engine before 28.0 tells of none, as does a later one whose garbage collection is off: ask only later ones.
-    """
-    if not shutil.which("docker"):
-        return None
-    try:
-        from python_on_whales import DockerClient
-        from python_on_whales.exceptions import DockerException
-        from python_on_whales.utils import run
-    except ImportError:
-        return None
-    client = DockerClient(host=docker_host)
-    # Without the user's own builders, each of which would be asked as well.
-    with tempfile.TemporaryDirectory(prefix="buildcache-") as nothing:
-        try:
-            printed = run([*client.docker_cmd, "buildx", "ls", "--format", "json"], env={"BUILDX_CONFIG": nothing})
-            nodes = [node for line in printed.splitlines() for node in _own_nodes(json.loads(line))]
-        except (DockerException, ValueError, OSError):
-            return None
-    return known_rules(nodes[0].get("GCPolicy") or []) if nodes else None
-
-
-def _own_nodes(builder):
-    """Return the running nodes of the builder `default`, the engine's own."""
-    if builder.get("Name") != EMBEDDED:
-        return []
-    return [node for node in builder.get("Nodes") or () if node.get("Status") == RUNNING]
 
 
 def _python_on_whales():

@@ -11,14 +11,17 @@ import re
 from dataclasses import dataclass
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Filesystem, Observation, Record
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import known_rules
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import (
+    EMBEDDED,
+    INACTIVE,
+    RUNNING,
+    UNREACHABLE,
+    Filesystem,
+    Observation,
+    Record,
+)
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import go_duration, version_tuple
-
-EMBEDDED = "default"
-"""The name of the builder that is embedded in the engine."""
-
-RUNNING, STOPPED, INACTIVE, UNREACHABLE = "running", "stopped", "inactive", "unreachable"
-"""What a node can be: inactive means that it has no container, or that nothing answers at its address."""
 
 # A state volume of a container builder (buildx, driver/docker-container/driver.go and store/nodegroup.go).
 _STATE_VOLUME = re.compile(r"buildx_buildkit_(?P<node>.+)_state")
@@ -43,9 +46,6 @@ _ENGINES = (
     ((0, 10), "23.0"),
     ((0, 0), "20.10"),
 )
-
-_LIMITS_KNOWN = "maxUsedSpace"
-"""A key that buildx puts into every GC rule since it knows all three limits (0.18)."""
 
 OLDEST_BUILDKIT = (0, 11)
 """The first BuildKit whose buildctl writes its records as JSON (BuildKit, cmd/buildctl/diskusage.go)."""
@@ -116,20 +116,6 @@ class Seen:
     error: str | None = None
 
 
-@dataclass(frozen=True)
-class Builders:
-    """The builders of a host: whether the engine's own is asked for, the Seen of the others, and the volumes of
-    builders that are gone as pairs of name and bytes."""
-
-    embedded: bool = True
-    others: tuple[Seen, ...] = ()
-    orphans: tuple = ()
-
-
-ENGINES_OWN = Builders()
-"""The Builders of a host of which only the engine's own is asked for."""
-
-
 def nodes_from_listing(text):
     """Return the Nodes that `docker buildx ls --format json` names, in its order, without the engine's own.
 
@@ -162,11 +148,6 @@ def _node(builder, node):
         options=tuple(sorted((node.get("DriverOpts") or {}).items())),
         error=error,
     )
-
-
-def known_rules(reported):
-    """Return the GC rules that a BuildKit reports to buildx, None where buildx knows too little of them."""
-    return reported if reported is None or all(_LIMITS_KNOWN in rule for rule in reported) else None
 
 
 def chosen_nodes(names, nodes):

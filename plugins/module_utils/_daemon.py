@@ -11,7 +11,6 @@ import re
 import time
 from dataclasses import dataclass
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import reported_rules
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._config_file import read_config
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import EngineClient
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import (
@@ -35,6 +34,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._host import
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import Daemon, LastLook, digest, look
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._json_text import BadConfig
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._reported import reported_rules
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._state import (
     history,
     keep_history,

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import EMBEDDED, ENGINES_OWN, RUNNING
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._findings import findings
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import gc_status, reported_policy
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import terms
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import filesystem_facts
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import (
+    EMBEDDED,
+    RUNNING,
+    Builders,
+    filesystem_facts,
+)
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
 
 
-def facts(observation, daemon, builders=ENGINES_OWN, with_records=False):
+def facts(observation, daemon, builders=None, with_records=False):
     """Return the dict described in the RETURN of buildcache_facts, for an Observation, a Daemon and the Builders."""
-    engine = observation.engine
+    engine, builders = observation.engine, builders or Builders()
     status = gc_status(daemon, engine.version)
     return {
         "engine": {

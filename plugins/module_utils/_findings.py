@@ -14,8 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import ENGINES_OWN, STOPPED
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import NEVER_WITHOUT_ALL, children_by_id
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import (
+    NEVER_WITHOUT_ALL,
+    STOPPED,
+    Builders,
+    children_by_id,
+)
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import (
     SECOND,
     human_duration,
@@ -40,12 +44,13 @@ class Finding:
     remedy: str
 
 
-def findings(observation, status, problem=None, builders=ENGINES_OWN):
+def findings(observation, status, problem=None, builders=None):
     """Return the Findings of a host, most bytes first.
 
     ``status`` is the Status of its GC policy, ``problem`` why its configuration file cannot be used, ``builders`` are
     the Builders that were looked at.
     """
+    builders = builders or Builders()
     found = [
         finding
         for finding in (

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import STOPPED
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import reason_to_keep
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import cache_rules, planned_images
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import children_by_id
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import STOPPED, children_by_id
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
 
 _REMEDIES = {

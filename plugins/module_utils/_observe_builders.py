@@ -8,29 +8,22 @@ from __future__ import annotations
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import buildx_for, known_nodes
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import (
-    EMBEDDED,
-    ENGINES_OWN,
-    RUNNING,
-    Builders,
     Seen,
     chosen_nodes,
     orphaned_volumes,
     volume_sizes,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import EMBEDDED, RUNNING, Builders
 
 
 def observe_builders(options, client):
     """Return the Builders that a module's options ask for; ``client`` is the EngineClient.
 
-    One that cannot be asked says why. Where only the engine's own builder is asked for, nobody is asked at all.
-    Raises BadOption where there is no such builder, and BuilderError where buildx cannot be asked.
+    One that cannot be asked says why. Raises BadOption where there is no such builder, and BuilderError where buildx
+    cannot be asked.
     """
     names = options["builders"]
-    if not names:
-        raise BadOption("builders: the list is empty. Name builders, or leave it out for the engine's own.")
-    if set(names) == {EMBEDDED}:
-        return ENGINES_OWN
     buildx = buildx_for(options)
     nodes = chosen_nodes(names, buildx.nodes()) if buildx else ()
     volumes = client.volumes()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import EMBEDDED
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import (
     Removals,
@@ -23,7 +22,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import (
     removals,
     total_bytes,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import NEVER_WITHOUT_ALL
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import EMBEDDED, NEVER_WITHOUT_ALL
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import (
     SECOND,
     Size,

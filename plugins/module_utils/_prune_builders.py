@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import known_nodes
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import buildx_for, known_nodes
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import (
-    RUNNING,
-    STOPPED,
     Node,
+    chosen_nodes,
     orphaned_volumes,
     volume_sizes,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import BUILD_CACHE, Planned, plan
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune import Done, do, prune_records
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import Observation
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import RUNNING, STOPPED, Observation
 
 ORPHANED_STATE = "orphaned_state"
 """The step that removes the state of builders that are gone."""
@@ -63,6 +62,28 @@ class Orphans(Done):
     """What was done to the volumes of builders that are gone; ``sizes`` are the bytes of each by name."""
 
     sizes: dict = field(default_factory=dict)
+
+
+class Others:
+    """The other builders that are to be pruned, and the volumes of builders that are gone if those are to go."""
+
+    def __init__(self, options, wanted, client, filesystems):
+        """``filesystems`` are those of the engine behind the EngineClient as its own steps leave them. Raises BadOption
+        for a builder that is not there, and BuilderError where buildx cannot be asked."""
+        self._wanted, self._client, self._bootstrap = wanted, client, options["bootstrap_stopped"]
+        self._buildx = buildx_for(options) if wanted.build_cache else None
+        nodes = chosen_nodes(options["builders"], self._buildx.nodes()) if self._buildx else ()
+        self._chosen = choose(wanted, self._buildx, nodes, filesystems, client, self._bootstrap)
+        self._orphans = find_orphans(client, options["buildx_config"]) if options["remove_orphaned_state"] else None
+
+    def pretend(self):
+        """Return what prune() would, without asking anyone for anything."""
+        return pretend_builders(self._chosen), self._orphans
+
+    def prune(self, deadline):
+        """Prune; return the Pruned of each builder, and the Orphans or None."""
+        pruned = prune_builders(self._wanted, self._buildx, self._chosen, deadline, self._bootstrap)
+        return pruned, self._orphans and remove_orphans(self._client, self._orphans, deadline)
 
 
 def choose(wanted, buildx, nodes, filesystems, client, bootstrap):
@@ -110,11 +131,6 @@ def _on_engines_disk(seen, here, filesystems):
 
 def _planned(wanted, seen):
     return plan(replace(wanted, containers="keep", images="keep", embedded=True), seen)[0][-1]
-
-
-def here(pruned, orphans):
-    """Return the Done of all that was removed from the engine's own disks."""
-    return [one.done for one in pruned if one.here] + ([orphans] if orphans else [])
 
 
 def pretend_builders(chosen):

@@ -16,6 +16,13 @@ NEVER_WITHOUT_ALL = ("internal", "frontend")
 """Record types that a prune leaves alone unless `all` is set (BuildKit, cache/manager.go, pruneOnce)."""
 
 
+EMBEDDED = "default"
+"""The name of the builder that is embedded in the engine."""
+
+RUNNING, STOPPED, INACTIVE, UNREACHABLE = "running", "stopped", "inactive", "unreachable"
+"""What a node can be: inactive means that it has no container, or that nothing answers at its address."""
+
+
 class Record(NamedTuple):
     """One build-cache entry. ``size`` in bytes; times as the engine wrote them (see _units.parse_timestamp).
 
@@ -32,6 +39,15 @@ class Record(NamedTuple):
     last_used_at: str | None = None
     created_at: str | None = None
     description: str = ""
+
+
+class Builders(NamedTuple):
+    """The builders of a host: whether the engine's own is asked for, what was seen of the others (_buildkit.Seen), and
+    the volumes of builders that are gone as pairs of name and bytes."""
+
+    embedded: bool = True
+    others: tuple = ()
+    orphans: tuple = ()
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import EMBEDDED, STOPPED
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._diff import objects, prune_diff
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._kept import kept, kept_by_builders
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import BUILD_CACHE
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import filesystem_facts, freed_bytes
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import (
+    EMBEDDED,
+    STOPPED,
+    filesystem_facts,
+    freed_bytes,
+)
 
 NOTABLE_SHARE, NOTABLE_BYTES = 0.05, 2**20
 """The share of the reported bytes, and the bytes, from which on a shortfall is explained: below, it may be noise."""
@@ -25,7 +29,7 @@ def prune_result(wanted, before, done, after, check_mode, with_diff, builders=()
     each other builder and ``orphans`` the Orphans that were to go. Byte totals are those of the engine's own disks.
     """
     orphans = [orphans] if orphans else []
-    here = [*done, *(one.done for one in builders if one.here), *orphans]
+    here = all_here(done, builders, orphans)
     gone = [one.planned.ids if check_mode else one.ids for one in (*here, *(one.done for one in builders))]
     freed = freed_bytes(before.filesystems, after.filesystems)
     held = kept(wanted, after, _shortfalls(before, done, here, freed, check_mode)) + kept_by_builders(wanted, builders)
@@ -49,6 +53,11 @@ def prune_result(wanted, before, done, after, check_mode, with_diff, builders=()
             (title, objects(one, seen), one.planned.ids if check_mode else one.ids) for title, one, seen in steps
         )
     return result
+
+
+def all_here(done, builders, orphans):
+    """Return the Done of all that was removed from the engine's own disks."""
+    return [*done, *(one.done for one in builders if one.here), *orphans]
 
 
 def _without_nulls(entry):

@@ -19,7 +19,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts impor
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import Daemon
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import locked
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe_builders import observe_builders
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._others import others_seen
 
 OPTIONS = {
     "records": {"type": "bool", "default": False},
@@ -34,7 +34,7 @@ def main():
     options = module.params
     with errors_reported(module), locked(options, shared=True):
         client = EngineClient(options)
-        builders = observe_builders(options, client)
+        builders = others_seen(options, client)
         observation = observe(client)
         daemon = Daemon()
         if client.is_local:

@@ -12,8 +12,6 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments i
     LOCK_OPTIONS,
     errors_reported,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._builder_policy import put_policy
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import EMBEDDED
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._config_file import read_config, write_config
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import (
     DAEMON_CONFIG,
@@ -30,6 +28,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc_policy i
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import gc_status
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import locked
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import EMBEDDED
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_duration
 
 RULE_OPTIONS = {
@@ -65,6 +64,9 @@ def main():
 
 
 def policy_of_builder(module):
+    # Imported here: most runs have no need of it, and loading takes time on every host.
+    from ansible_collections.buildfleet.buildcache.plugins.module_utils._builder_policy import put_policy
+
     with errors_reported(module), locked(module.params, shared=module.check_mode):
         drain = parse_duration(module.params["drain_timeout"], "drain_timeout") / SECOND
         result, warnings = put_policy(module.params, drain, module.check_mode, module.atomic_move)

@@ -13,22 +13,18 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments i
     LOCK_OPTIONS,
     errors_reported,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import buildx_for
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import chosen_nodes
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import Deadline, EngineClient
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import locked
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._others import others_to_prune
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._plan import wanted_from_options
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune import carry_out, decide, pretend, settled
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._prune_builders import (
-    choose,
-    find_orphans,
-    here,
-    pretend_builders,
-    prune_builders,
-    remove_orphans,
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._report import (
+    all_here,
+    failures,
+    prune_result,
+    warnings,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._report import failures, prune_result, warnings
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_duration
 
 OPTIONS = {
@@ -63,19 +59,15 @@ def main():
         wanted = wanted_from_options(options)
         deadline = Deadline(parse_duration(options["deadline"], "deadline") / SECOND)
         client = EngineClient(options)
-        buildx = buildx_for(options) if wanted.build_cache else None
-        nodes = chosen_nodes(options["builders"], buildx.nodes()) if buildx else ()
         decided = decide(wanted, observe(client, container_sizes=wanted.containers == "stopped"))
-        chosen = choose(wanted, buildx, nodes, decided.left.filesystems, client, options["bootstrap_stopped"])
-        orphans = find_orphans(client, options["buildx_config"]) if options["remove_orphaned_state"] else None
+        others = others_to_prune(options, wanted, client, decided.left.filesystems)
         if module.check_mode:
             done, after = pretend(decided)
-            pruned = pretend_builders(chosen)
+            pruned, orphans = others.pretend()
         else:
             done, after = carry_out(wanted, client, decided, deadline)
-            pruned = prune_builders(wanted, buildx, chosen, deadline, options["bootstrap_stopped"])
-            orphans = orphans and remove_orphans(client, orphans, deadline)
-            after = settled(decided.before, after, [*done, *here(pruned, orphans)])
+            pruned, orphans = others.prune(deadline)
+            after = settled(decided.before, after, all_here(done, pruned, [orphans] if orphans else []))
     if decided.doubt:
         module.warn(decided.doubt)
     for warning in warnings(pruned, options["builders"]):

@@ -14,8 +14,9 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils import _builder_policy
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import RUNNING, STOPPED, Node
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import Node
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuilderError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import RUNNING, STOPPED
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import observation, record
 
 OLD = '# Ours.\n[worker.oci]\ngc = true\n\n[[worker.oci.gcpolicy]]\nmaxUsedSpace = "9GB"\n'

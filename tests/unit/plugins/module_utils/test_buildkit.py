@@ -15,13 +15,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils import _builders
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import (
-    INACTIVE,
-    RUNNING,
-    STOPPED,
-    UNREACHABLE,
     chosen_nodes,
     filesystem_from_stat,
-    known_rules,
     nodes_from_listing,
     orphaned_volumes,
     prune_arguments,
@@ -30,6 +25,13 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit im
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import Rule
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import known_rules
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import (
+    INACTIVE,
+    RUNNING,
+    STOPPED,
+    UNREACHABLE,
+)
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
 
 RULE = {"all": True, "filter": None, "keepDuration": 0, "maxUsedSpace": 5, "minFreeSpace": 0, "reservedSpace": 0}
@@ -197,9 +199,10 @@ def test_work_with_the_engine_alone_does_not_import_python_on_whales():
     names = "buildcache_facts, buildcache_prune, buildcache_gc_policy, buildcache_restart"
     code = (
         f"import sys\nfrom ansible_collections.buildfleet.buildcache.plugins.modules import {names}\n"
-        "options = {'builders': ['default'], 'buildx_config': None}\n"
-        "assert buildcache_prune.buildx_for(options) is None\n"
-        "print([name for name in sys.modules if 'whales' in name or 'tomlkit' in name])"
+        "options = {'builders': ['default'], 'remove_orphaned_state': False}\n"
+        "others = buildcache_prune.others_to_prune(options, None, None, ())\n"
+        "assert others.pretend() == ([], None)\n"
+        "print([name for name in sys.modules if name.endswith(('whales', 'tomlkit', '._prune_builders', '_builders'))])"
     )
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     assert subprocess.check_output([sys.executable, "-c", code], env=environment).decode().strip() == "[]"

@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Asking the engine's own builder for the GC policy that it obeys, over python-on-whales."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import known_rules
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import EMBEDDED, RUNNING
+
+
+def reported_rules(docker_host):
+    """Return the GCPolicy entries of the BuildKit embedded in the engine at ``docker_host``, as it obeys them.
+
+    None where they cannot be had: no python-on-whales, no buildx, an engine or a buildx that does not tell.
+    An engine before 28.0 tells of none, as does a later one whose garbage collection is off: ask only later ones.
+    """
+    if not shutil.which("docker"):
+        return None
+    try:
+        from python_on_whales import DockerClient
+        from python_on_whales.exceptions import DockerException
+        from python_on_whales.utils import run
+    except ImportError:
+        return None
+    client = DockerClient(host=docker_host)
+    # Without the user's own builders, each of which would be asked as well.
+    with tempfile.TemporaryDirectory(prefix="buildcache-") as nothing:
+        try:
+            printed = run([*client.docker_cmd, "buildx", "ls", "--format", "json"], env={"BUILDX_CONFIG": nothing})
+            nodes = [node for line in printed.splitlines() for node in _own_nodes(json.loads(line))]
+        except (DockerException, ValueError, OSError):
+            return None
+    return known_rules(nodes[0].get("GCPolicy") or []) if nodes else None
+
+
+def _own_nodes(builder):
+    """Return the running nodes of the builder `default`, the engine's own."""
+    if builder.get("Name") != EMBEDDED:
+        return []
+    return [node for node in builder.get("Nodes") or () if node.get("Status") == RUNNING]
