@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import known_rules
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import (
     EMBEDDED,
     INACTIVE,
@@ -20,6 +19,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._records imp
     Filesystem,
     Observation,
     Record,
+    known_rules,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import go_duration, version_tuple
 

@@ -66,9 +66,6 @@ _VALUE = re.compile(r'([^\s,"/|=~!.][^\s,"]*)|"(?:[^"\\\n\0\ufffd\ud800-\udfff]|
 _CLAUSES = re.compile(r'(?:"(?:\\.|[^"\\])*"|[^,])+', re.DOTALL)
 _CLAUSE = re.compile(r"(?P<key>[a-z]+)(?P<operator>[=~]=)?(?P<value>.*)", re.DOTALL)
 
-_LIMITS_KNOWN = "maxUsedSpace"
-"""A key that buildx puts into every GC rule since it knows all three limits (0.18)."""
-
 
 def folded(section):
     """Return a dict with its keys in lower case, as Go's decoder takes them; {} for null."""
@@ -269,11 +266,6 @@ def _term(key, operator, value):
     if (key, operator) == ("description", "==") and is_readable(value):
         return {"description": json.loads(value, strict=False) if value[0] == '"' else value}
     return {}
-
-
-def known_rules(reported):
-    """Return the GC rules that a BuildKit reports to buildx, None where buildx knows too little of them."""
-    return reported if reported is None or all(_LIMITS_KNOWN in rule for rule in reported) else None
 
 
 def from_report(entries):

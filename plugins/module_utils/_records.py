@@ -22,6 +22,9 @@ EMBEDDED = "default"
 RUNNING, STOPPED, INACTIVE, UNREACHABLE = "running", "stopped", "inactive", "unreachable"
 """What a node can be: inactive means that it has no container, or that nothing answers at its address."""
 
+_LIMITS_KNOWN = "maxUsedSpace"
+"""A key that buildx puts into every GC rule since it knows all three limits (0.18)."""
+
 
 class Record(NamedTuple):
     """One build-cache entry. ``size`` in bytes; times as the engine wrote them (see _units.parse_timestamp).
@@ -184,6 +187,11 @@ def container_from_api(entry):
         running=entry.get("State") in ("running", "paused", "restarting", "removing"),
         size=entry.get("SizeRw") or 0,
     )
+
+
+def known_rules(reported):
+    """Return the GC rules that a BuildKit reports to buildx, None where buildx knows too little of them."""
+    return reported if reported is None or all(_LIMITS_KNOWN in rule for rule in reported) else None
 
 
 def children_by_id(records):

@@ -10,8 +10,7 @@ import json
 import shutil
 import tempfile
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import known_rules
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import EMBEDDED, RUNNING
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import EMBEDDED, RUNNING, known_rules
 
 
 def reported_rules(docker_host):

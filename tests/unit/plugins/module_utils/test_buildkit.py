@@ -25,12 +25,12 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit im
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import Rule
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import known_rules
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import (
     INACTIVE,
     RUNNING,
     STOPPED,
     UNREACHABLE,
+    known_rules,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND
 
