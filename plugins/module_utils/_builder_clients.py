@@ -34,8 +34,8 @@ class EngineNode:
         """``client`` is the EngineClient of that engine."""
         self._client = client
 
-    def observe(self):
-        """Return its Observation, with nothing but the records."""
+    def observe(self, with_disk):
+        """Return its Observation, with nothing but the records; its disks are measured in any case."""
         seen = observe(self._client)
         return Observation(seen.engine, seen.records, (), (), 0, seen.filesystems)
 
@@ -54,9 +54,9 @@ class _BuildkitNode:
     def __init__(self, node, run):
         self._node, self._run = node, run
 
-    def observe(self):
-        """Return its Observation: the records, and the file system where that can be measured."""
-        disk = self._filesystem()
+    def observe(self, with_disk):
+        """Return its Observation: the records and, where that is asked for and can be measured, the file system."""
+        disk = self.filesystem() if with_disk else None
         engine = Engine(
             version=self._node.engine_version,
             api_version="",
@@ -80,19 +80,26 @@ class _BuildkitNode:
         ids, size = pruned_from_buildctl(text)
         return {"CachesDeleted": ids, "SpaceReclaimed": size}
 
+    def filesystem(self):
+        """Return the Filesystem that its cache is on, None where it cannot be measured."""
+        return None
+
+    def _started_at(self):
+        return None
+
 
 class ContainerNode(_BuildkitNode):
     """A running node of the driver docker-container."""
 
-    def _buildctl(self, *arguments, patience=None):
-        return self._exec("buildctl", *arguments, patience=patience)
-
-    def _filesystem(self):
+    def filesystem(self):
+        """Return the Filesystem that its cache is on, None where it cannot be measured: an image may have no stat."""
         try:
             return filesystem_from_stat(_STATE, self._exec("stat", "-f", "-c", "%S %b %f %a %c %d", _STATE))
         except BuildcacheError:
-            # An image may have no stat; only limits that need it will say that it is missing.
             return None
+
+    def _buildctl(self, *arguments, patience=None):
+        return self._exec("buildctl", *arguments, patience=patience)
 
     def _started_at(self):
         text = self._run(
@@ -115,17 +122,10 @@ class RemoteNode(_BuildkitNode):
                 f"Builder {node.builder} is remote, and only BuildKit's own buildctl tells its records exactly. There "
                 "is none on this host: install it, or prune the builder where it runs."
             )
-        options = dict(node.options)
         self._command = ["buildctl", "--addr", node.endpoint]
         for option, name in (("cacert", "ca"), ("cert", "cert"), ("key", "key"), ("servername", "servername")):
-            if options.get(option):
-                self._command += [f"--tls{name}", options[option]]
+            if node.options.get(option):
+                self._command += [f"--tls{name}", node.options[option]]
 
     def _buildctl(self, *arguments, patience=None):
         return self._run([*self._command, *arguments], patience)
-
-    def _filesystem(self):
-        return None
-
-    def _started_at(self):
-        return None

@@ -13,14 +13,15 @@ from __future__ import annotations
 import base64
 import binascii
 import fcntl
+import io
 import json
 import os
-import tempfile
+import tarfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import Buildx
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import Buildx, buildx_directory
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import Node, chosen_nodes
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkitd_toml import (
     policy_in_toml,
@@ -44,7 +45,7 @@ _POLL = 1.0
 
 
 @dataclass(frozen=True)
-class Wanted:
+class _Target:
     """The buildkitd.toml that a node is to have: its text before and after, and the Policy in it, None for none."""
 
     node: Node
@@ -52,11 +53,6 @@ class Wanted:
     text: str
     policy: Policy | None
     missing: tuple[str, ...] = ()
-
-    @property
-    def changed(self):
-        """Whether the file is to be written."""
-        return self.text != self.before
 
 
 def put_policy(options, drain_seconds, check_mode, atomic_move):
@@ -68,29 +64,35 @@ def put_policy(options, drain_seconds, check_mode, atomic_move):
     buildx = Buildx(options, options["buildx_config"])
     nodes = chosen_nodes([options["builder"]], buildx.nodes())
     _check(options, nodes)
-    path = os.path.join(_directory(options["buildx_config"]), "instances", options["builder"])
-    with _store_lock(os.path.dirname(os.path.dirname(path)), options["timeout"]):
-        store = read_config(path)
-        wanted = [_wanted(options, buildx, node, _text_of(store.data, node)) for node in nodes]
-        changed = any(one.changed for one in wanted)
+    directory = buildx_directory(options["buildx_config"])
+    with _store_lock(directory, options["timeout"]):
+        store = read_config(os.path.join(directory, "instances", options["builder"]))
+        targets = [_target(options, buildx, node, _text_of(store.data, node)) for node in nodes]
+        changed = any(one.text != one.before for one in targets)
         if changed and not check_mode:
             # Written as buildx writes it, so that a diff of the file shows nothing else.
-            write_config(store, json.dumps(_with_texts(store.data, wanted), separators=(",", ":")), atomic_move)
-    to_make = [one for one in wanted if _restart_required(buildx, one)]
-    recreates = options["recreate_builder"] and bool(to_make)
+            write_config(store, json.dumps(_with_texts(store.data, targets), separators=(",", ":")), atomic_move)
+
+    def put_back():
+        with _store_lock(directory, options["timeout"]):
+            now = read_config(store.path)
+            if now.text != store.text:
+                write_config(now, store.text, atomic_move)
+
+    stale = [one for one in targets if _is_stale(buildx, one)]
+    recreates, made = bool(stale and options["recreate_builder"]), {}
     if recreates and not check_mode:
-        _recreate(buildx, to_make, drain_seconds, lambda: _put_back(path, store.text, options, atomic_move))
-        to_make = []
-    seen = wanted[0]
+        made, stale = _recreate(buildx, stale, drain_seconds, put_back), []
+    first = targets[0]
     result = {
         "changed": changed or recreates,
-        "rendered": to_buildkitd_toml(seen.policy, _version(options, seen.node)) if seen.policy else {},
-        "restart_required": bool(to_make) if check_mode or not recreates else False,
-        "in_effect": _in_effect(buildx, seen),
-        "in_effect_source": "buildx" if seen.node.reported is not None else "container",
-        "diff": {"before": _section(seen.before), "after": _section(seen.text)},
+        "rendered": to_buildkitd_toml(first.policy, _version(options, first.node)) if first.policy else {},
+        "restart_required": bool(stale),
+        "in_effect": _in_effect(buildx, made.get(first.node.name, first.node)),
+        "in_effect_source": "buildx" if first.node.reported is not None else "container",
+        "diff": {"before": _section(first.before), "after": _section(first.text)},
     }
-    return result, [sentence for one in wanted for sentence in one.missing]
+    return result, [sentence for one in targets for sentence in one.missing]
 
 
 def _check(options, nodes):
@@ -119,79 +121,80 @@ def _version(options, node):
     return version
 
 
-def _wanted(options, buildx, node, text):
+def _target(options, buildx, node, text):
     version = _version(options, node)
-    disk = buildx.node_client(node).observe().filesystems if node.status == RUNNING else ()
-    total = disk[0].total if disk else None
+    disk = buildx.node_client(node).filesystem() if node.status == RUNNING else None
+    total = disk and disk.total
     before = policy_in_toml(text, total)
     asked = asked_policy(options, total, before)
     if asked is None:
-        return Wanted(node, text, toml_with_policy(text, None, version), None)
+        return _Target(node, text, toml_with_policy(text, None, version), None)
     policy, missing = supported(asked, version, options["unsupported"] == "approximate", product="BuildKit")
     if policy.rules is None and before:
         policy = replace(policy, default_sizes=before.default_sizes)
-    if before and before.meaning == policy.meaning:
-        return Wanted(node, text, text, policy, tuple(missing))
-    return Wanted(node, text, toml_with_policy(text, policy, version), policy, tuple(missing))
+    same = before and before.meaning == policy.meaning
+    return _Target(node, text, text if same else toml_with_policy(text, policy, version), policy, tuple(missing))
 
 
-def _restart_required(buildx, wanted):
+def _is_stale(buildx, target):
     """Whether a node's container is not one of the file as it is to be. A node without one gets it when it is made."""
-    if wanted.node.status not in (RUNNING, STOPPED):
+    node, policy = target.node, target.policy
+    if node.status not in (RUNNING, STOPPED):
         return False
-    if wanted.node.status == RUNNING and wanted.node.reported is not None and wanted.policy and wanted.policy.rules:
-        return not obeys(reported_policy(wanted.node.reported), wanted.policy)
-    return _text_in_container(buildx, wanted.node) != wanted.text
+    if node.status == RUNNING and node.reported is not None and policy and policy.rules:
+        return not obeys(reported_policy(node.reported), policy)
+    return _text_in_container(buildx, node) != target.text
 
 
-def _in_effect(buildx, wanted):
-    node = wanted.node
+def _in_effect(buildx, node):
     if node.status != RUNNING:
         return None
-    node = buildx.now(node)
-    policy = (
-        reported_policy(node.reported)
-        if node.reported is not None
-        else policy_in_toml(_text_in_container(buildx, node))
-    )
+    reported = node.reported is not None
+    policy = reported_policy(node.reported) if reported else policy_in_toml(_text_in_container(buildx, node))
     return terms(policy) if policy else None
 
 
 def _text_in_container(buildx, node):
-    with tempfile.TemporaryDirectory(prefix="buildcache-") as directory:
-        os.chmod(directory, 0o777)  # buildx may run as the owner of its configuration
-        path = os.path.join(directory, _FILE)
-        try:
-            buildx.run("cp", f"{node.container}:{_IN_CONTAINER}", path, endpoint=node.endpoint)
-        except BuilderError:
-            # A container without one was made of no file.
-            return ""
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-
-
-def _recreate(buildx, to_make, drain_seconds, put_back):
-    """Make the containers of nodes anew; where one does not come to obey, bring the old ones back."""
-    made = []
+    """Return the text of the file in a node's container, running or not; "" where that was made of none."""
     try:
-        for one in to_make:
+        archive = buildx.run("cp", f"{node.container}:{_IN_CONTAINER}", "-", endpoint=node.endpoint)
+    except BuilderError as problem:
+        if "Could not find the file" in str(problem):
+            return ""
+        raise
+    with tarfile.open(fileobj=io.BytesIO(archive.encode("utf-8"))) as files:
+        return files.extractfile(_FILE).read().decode("utf-8")
+
+
+def _recreate(buildx, stale, drain_seconds, put_back):
+    """Make the containers of nodes anew, and return the Nodes as they are then, by name; where one does not come to
+    obey, bring the old file and containers back."""
+    made = {}
+    try:
+        for one in stale:
             _drain(buildx, one.node, drain_seconds)
-            made.append(one.node)
-            after = _made_anew(buildx, one.node)
-            if _restart_required(buildx, replace(one, node=after)):
+            made[one.node.name] = one.node
+            made[one.node.name] = _made_anew(buildx, one.node)
+            if _is_stale(buildx, replace(one, node=made[one.node.name])):
                 raise BuilderError(f"Builder {one.node.label} does not obey its buildkitd.toml.")
-            if one.node.status == STOPPED:
-                buildx.put_to_rest(one.node)
+            made[one.node.name] = _as_it_was(buildx, one.node, made[one.node.name])
     except BuildcacheError as problem:
         put_back()
         try:
-            for node in made:
-                _made_anew(buildx, node)
-                if node.status == STOPPED:
-                    buildx.put_to_rest(node)
+            for node in (one.node for one in stale if one.node.name in made):
+                _as_it_was(buildx, node, _made_anew(buildx, node))
         except BuildcacheError as worse:
             raise BuilderError(f"{problem} Going back failed too: {worse} See to the builder by hand.") from problem
         raise BuilderError(f"{problem} The buildkitd.toml and the containers of before were put back.") from problem
+    return made
+
+
+def _as_it_was(buildx, node, now):
+    """Stop a node that was stopped before, and return the Node as it is then."""
+    if node.status != STOPPED:
+        return now
+    buildx.stop(node)
+    return node
 
 
 def _made_anew(buildx, node):
@@ -214,24 +217,22 @@ def _drain(buildx, node, seconds):
         time.sleep(_POLL)
 
 
-def _directory(config):
-    """Return where buildx has its configuration (buildx, util/confutil, ConfigDir)."""
-    docker = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
-    return config or os.environ.get("BUILDX_CONFIG") or os.path.join(docker, "buildx")
-
-
 @contextmanager
 def _store_lock(directory, seconds):
     """Hold the lock that buildx takes whenever it changes its builders."""
-    end = time.monotonic() + seconds
-    with open(os.path.join(directory, ".lock"), "r+b") as lock:
+    path, end = os.path.join(directory, ".lock"), time.monotonic() + seconds
+    try:
+        lock = open(path, "r+b")
+    except OSError as problem:
+        raise BuilderError(f"{path}, the lock of buildx, cannot be opened: {problem.strerror}.") from problem
+    with lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except OSError as problem:
+            except BlockingIOError as problem:
                 if time.monotonic() >= end:
-                    raise BuilderError(f"buildx holds the lock {lock.name} for {seconds} s now. See why.") from problem
+                    raise BuilderError(f"buildx holds the lock {path} for {seconds} s now. See why.") from problem
                 time.sleep(0.1)
         yield
 
@@ -248,20 +249,13 @@ def _text_of(data, node):
         raise BuilderError(f"buildx keeps builder {node.label} in a form that is not known ({problem!r}).") from problem
 
 
-def _with_texts(data, wanted):
+def _with_texts(data, targets):
     data = json.loads(json.dumps(data))
-    for one in wanted:
+    for one in targets:
         entry = _entry(data, one.node)
         content = base64.b64encode(one.text.encode("utf-8")).decode("ascii")
         entry["Files"] = dict(entry.get("Files") or {}, **{_FILE: content})
     return data
-
-
-def _put_back(path, text, options, atomic_move):
-    with _store_lock(os.path.dirname(os.path.dirname(path)), options["timeout"]):
-        now = read_config(path)
-        if now.text != text:
-            write_config(now, text, atomic_move)
 
 
 def _section(text):

@@ -27,6 +27,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._builder_cli
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import (
     OLDEST_BUILDKIT,
     OLDEST_BUILDX,
+    chosen_nodes,
     nodes_from_listing,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import EngineClient
@@ -35,10 +36,9 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors impo
     DeadlineReached,
     NoBuildx,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import EMBEDDED, STOPPED
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import EMBEDDED
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
 
-_SOCKETS = ("default", "unix:///var/run/docker.sock", "unix:///run/docker.sock")
 _PLUGINS = (
     os.path.expanduser("~/.docker/cli-plugins"),
     *(f"{root}/docker/cli-plugins" for root in ("/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr/libexec")),
@@ -60,22 +60,24 @@ class Buildx:
     def __init__(self, connection, config=None):
         """``connection`` are the connection options, ``config`` the directory of the user's buildx configuration.
 
-        Raises NoBuildx where the host has no buildx, and BuilderError where what is there cannot be used.
+        Raises NoBuildx where the host has no docker command, and BuilderError where python-on-whales is missing.
         """
         self._connection, self._timeout = connection, connection["timeout"]
-        self._environment, self._identity = {}, []
+        self._environment, self._identity, self._own_id = {}, [], None
         if config:
             self._identity = _as_owner(config)
             self._environment["BUILDX_CONFIG"] = config
             if os.path.basename(config.rstrip("/")) == "buildx":
                 self._environment["DOCKER_CONFIG"] = os.path.dirname(config.rstrip("/"))
-        self._own_host = connection["docker_host"]
         self._docker_client, self._run, self._failure = _python_on_whales()
-        self._check_buildx()
 
     def nodes(self):
-        """Return the Nodes of all builders but the engine's own."""
-        return nodes_from_listing(self.run("buildx", "ls", "--format", "json"))
+        """Return the Nodes of all builders but the engine's own. Raises NoBuildx where the host has no buildx."""
+        try:
+            return nodes_from_listing(self.run("buildx", "ls", "--format", "json"))
+        except BuilderError as problem:
+            self._explain(problem)
+            raise
 
     def node_client(self, node):
         """Return what talks to a running Node: a ContainerNode, a RemoteNode or an EngineNode.
@@ -102,7 +104,10 @@ class Buildx:
 
     def is_here(self, node):
         """Whether the data of a Node is held by the engine that the module talks to."""
-        return node.driver == "docker-container" and node.endpoint in (*_SOCKETS, self._own_host)
+        return node.driver == "docker-container" and self._is_own(node.endpoint)
+
+    def _is_own(self, endpoint):
+        return endpoint in (None, "default") or _socket(endpoint) == _socket(self._connection["docker_host"])
 
     def start(self, node):
         """Start a builder and return its Node as it is then."""
@@ -116,25 +121,19 @@ class Buildx:
                 return one
         raise BuilderError(f"Builder {node.label} is gone: somebody has removed it meanwhile.")
 
-    def put_to_rest(self, node):
-        """Bring a Node that start() has started back to what it was."""
+    def stop(self, node):
+        """Stop a builder."""
         self.run("buildx", "stop", node.builder)
-        if node.status != STOPPED:
-            # It had no container, and gets by without one: its cache is in the volume.
-            self.run("rm", node.container, endpoint=node.endpoint)
 
     def run(self, *arguments, endpoint=None, patience=None):
         """Run the docker command with these arguments and return what it prints.
 
         ``endpoint`` is the docker context or the address of another engine, ``patience`` how many seconds it may take.
         """
-        settings = {}
-        if endpoint and "://" in endpoint:
-            settings["host"] = endpoint
-        elif endpoint:
-            settings["context"] = endpoint
-        elif self._own_host not in _SOCKETS:
-            settings = _tls_settings(self._connection)
+        if self._is_own(endpoint):
+            settings = _connection_settings(self._connection)
+        else:
+            settings = {"host" if "://" in endpoint else "context": endpoint}
         return self.run_command([*self._docker_client(**settings).docker_cmd, *arguments], patience)
 
     def run_command(self, command, patience=None):
@@ -153,20 +152,18 @@ class Buildx:
         except OSError as problem:
             raise BuilderError(f"{_shown(command)} cannot be run: {problem.strerror}.") from problem
 
-    def _check_buildx(self):
-        try:
-            answer = self.run("buildx", "version")
-        except BuilderError as problem:
-            if not re.search("is not a docker command|unknown command", str(problem)):
-                raise
+    def _explain(self, problem):
+        """Raise what is behind the failure to list builders, if it is that buildx is missing or too old."""
+        if re.search("is not a docker command|unknown command", str(problem)):
             raise NoBuildx(f"This host has no buildx, and so no builder but the engine's own: {problem}") from problem
         # "github.com/docker/buildx v0.13.1 …"
-        version = next((word.lstrip("v") for word in answer.split() if re.match(r"v?\d+\.\d+", word)), "0")
+        words = self.run("buildx", "version").split()
+        version = next((word.lstrip("v") for word in words if re.match(r"v?\d+\.\d+", word)), "0")
         if version_tuple(version) < OLDEST_BUILDX:
             raise BuilderError(
                 f"buildx {version} on this host cannot list its builders so that a program can read it; "
                 f"{'.'.join(map(str, OLDEST_BUILDX))} is the first that can. Upgrade it, or leave builders out."
-            )
+            ) from problem
 
     def _engine_of(self, node):
         """Return the EngineClient of a builder that is a docker context's."""
@@ -185,24 +182,35 @@ class Buildx:
             skip = context["Endpoints"]["docker"].get("SkipTLSVerify")
             connection.update(tls=True, validate_certs=not skip, tls_hostname=None)
         client = EngineClient(connection)
-        if client.info().get("ID") == EngineClient(self._connection).info().get("ID"):
+        self._own_id = self._own_id or EngineClient(self._connection).info().get("ID")
+        if client.info().get("ID") == self._own_id:
             raise BuilderError(f"Builder {node.builder} is {EMBEDDED} by another name.")
         return client
 
 
-def buildx_for(options):
-    """Return the Buildx of a module's options, None where they name no builder but the engine's own.
+def nodes_for(options):
+    """Return the Buildx of a module's options and the Nodes that they name; None and () where there are no builders but
+    the engine's own: a host without buildx has no other, so that there ``all`` comes to the same.
 
-    A host without buildx has no other builder, so that there ``all`` comes to the same. Raises BuilderError.
+    Raises BadOption for a builder that is not there, and BuilderError.
     """
-    if set(options["builders"]) == {EMBEDDED}:
-        return None
+    names = options["builders"]
+    if set(names) == {EMBEDDED}:
+        return None, ()
     try:
-        return Buildx(options, options["buildx_config"])
+        buildx = Buildx(options, options["buildx_config"])
+        return buildx, chosen_nodes(names, buildx.nodes())
     except BuilderError as problem:
-        if isinstance(problem, NoBuildx) and "all" in options["builders"]:
-            return None
-        raise BuilderError(f"builders: {', '.join(options['builders'])}: {problem}") from problem
+        if isinstance(problem, NoBuildx) and "all" in names:
+            return None, ()
+        raise BuilderError(f"builders: {', '.join(names)}: {problem}") from problem
+
+
+def buildx_directory(config=None):
+    """Return the directory of a buildx configuration: ``config``, or that of who runs this (buildx, util/confutil,
+    ConfigDir)."""
+    docker = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+    return config or os.environ.get("BUILDX_CONFIG") or os.path.join(docker, "buildx")
 
 
 def known_nodes(config=None):
@@ -212,7 +220,7 @@ def known_nodes(config=None):
     """
     homes = [os.path.join(user.pw_dir, ".docker", "buildx") for user in pwd.getpwall()]
     found = set()
-    for directory in {*homes, config or "", os.environ.get("BUILDX_CONFIG", "")} - {""}:
+    for directory in {*homes, buildx_directory(config)}:
         for path in glob.glob(os.path.join(glob.escape(directory), "instances", "*")):
             with suppress(OSError, ValueError, AttributeError, TypeError, KeyError):
                 with open(path, encoding="utf-8") as file:
@@ -253,7 +261,7 @@ def _as_owner(config):
     return ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--init-groups"]
 
 
-def _tls_settings(connection):
+def _connection_settings(connection):
     """Return the connection options as python-on-whales names them."""
     settings = {"host": connection["docker_host"]}
     if connection["tls"] or connection["validate_certs"]:
@@ -265,6 +273,11 @@ def _tls_settings(connection):
             tlskey=connection["client_key"],
         )
     return settings
+
+
+def _socket(address):
+    # /var/run is a link to /run.
+    return address.replace("unix:///var/run/", "unix:///run/")
 
 
 def _last_words(text):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import (
@@ -26,23 +26,12 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._units impor
 # A state volume of a container builder (buildx, driver/docker-container/driver.go and store/nodegroup.go).
 _STATE_VOLUME = re.compile(r"buildx_buildkit_(?P<node>.+)_state")
 
-# The engine that first embedded a BuildKit, whose arithmetic is therefore the same.
+# The first engine with a BuildKit's arithmetic, as far as _gc.py and _plan.py tell engines apart.
 _ENGINES = (
-    ((0, 31), "29.6"),
-    ((0, 26), "29.1"),
-    ((0, 25), "28.5"),
-    ((0, 24), "28.4"),
-    ((0, 23), "28.3"),
     ((0, 22), "28.2"),
     ((0, 21), "28.1"),
-    ((0, 20), "28.0"),
-    ((0, 18), "27.5"),
     ((0, 17), "27.4"),
-    ((0, 16), "27.3"),
     ((0, 14), "27.0"),
-    ((0, 13), "26.0"),
-    ((0, 12), "25.0"),
-    ((0, 11), "24.0"),
     ((0, 10), "23.0"),
     ((0, 0), "20.10"),
 )
@@ -70,7 +59,7 @@ class Node:
     status: str
     version: str | None = None
     reported: list | None = None
-    options: tuple = ()
+    options: dict = field(default_factory=dict)
     error: str | None = None
 
     @property
@@ -99,7 +88,7 @@ class Node:
 
     @property
     def engine_version(self):
-        """The engine with the arithmetic of the node's BuildKit."""
+        """An engine with the arithmetic of the node's BuildKit."""
         return next(engine for first, engine in _ENGINES if version_tuple(self.version or "") >= first)
 
 
@@ -145,7 +134,7 @@ def _node(builder, node):
         status=status,
         version=(node.get("Version") or "").lstrip("v") or None,
         reported=known_rules(node.get("GCPolicy")),
-        options=tuple(sorted((node.get("DriverOpts") or {}).items())),
+        options=node.get("DriverOpts") or {},
         error=error,
     )
 

@@ -14,11 +14,17 @@ import sys
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects import to_buildkitd_toml
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuilderError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Policy, PolicyRule
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import rule_with_alternatives
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_duration, parse_size
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import (
+    engine_age,
+    engine_size,
+    rule_with_alternatives,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_size
 
-_DEFAULT_SIZES = ("reservedSpace", "maxUsedSpace", "minFreeSpace")
+_SIZES = ("reservedSpace", "maxUsedSpace", "minFreeSpace")
 _OLDER = {"reservedSpace": ("gckeepstorage", "keepBytes")}
+_READS_AS = "29"
+"""The engine that reads sizes and durations as BuildKit does: with Go's own functions for both."""
 
 
 def policy_in_toml(text, filesystem_bytes=None):
@@ -30,7 +36,7 @@ def policy_in_toml(text, filesystem_bytes=None):
     try:
         worker = _worker(_parsed(text).unwrap())
         enabled = worker.get("gc", True)
-        sizes = tuple(_bytes(worker, key, filesystem_bytes) for key in _DEFAULT_SIZES)
+        sizes = tuple(_bytes(worker, key, filesystem_bytes) for key in _SIZES)
         rules = worker.get("gcpolicy") or None
         return Policy(
             enabled=bool(enabled),
@@ -83,31 +89,33 @@ def _kind(workers):
 
 
 def _rule(rule, filesystem_bytes):
-    sizes = {option: _bytes(rule, key, filesystem_bytes) for option, key in zip(_SIZE_OPTIONS, _DEFAULT_SIZES)}
-    duration = rule.get("keepDuration") or 0
+    reserved, max_used, min_free = (_bytes(rule, key, filesystem_bytes) for key in _SIZES)
     found = PolicyRule(
+        unused_for=_age(rule.get("keepDuration")),
         all=bool(rule.get("all")),
-        unused_for=duration * SECOND if isinstance(duration, int) else parse_duration(duration, "keepDuration"),
-        **sizes,
+        reserved_space=reserved,
+        max_used_space=max_used,
+        min_free_space=min_free,
     )
     return rule_with_alternatives(found, rule.get("filters") or ())
 
 
-_SIZE_OPTIONS = ("reserved_space", "max_used_space", "min_free_space")
+def _age(age):
+    """Return nanoseconds: a number is seconds, with or without quotes, and other text as Go reads it."""
+    if not age or isinstance(age, int):
+        return (age or 0) * SECOND
+    return int(age) * SECOND if age.isdecimal() else engine_age(age, _READS_AS)
 
 
 def _bytes(section, key, filesystem_bytes):
-    size = section.get(key)
-    for older in _OLDER.get(key, ()):
-        size = size or section.get(older)
-    if size in (None, 0, "0"):
-        return 0
+    size = next((section[name] for name in (key, *_OLDER.get(key, ())) if section.get(name)), 0)
     if isinstance(size, int):
         return size
-    size = parse_size(size, key)
-    if size.percent and not filesystem_bytes:
-        raise ValueError
-    return int(size.in_bytes(filesystem_bytes or 0))
+    if not size.endswith("%"):
+        return engine_size(size, _READS_AS)
+    if not filesystem_bytes:
+        raise ValueError(size)
+    return int(parse_size(size, key).in_bytes(filesystem_bytes))
 
 
 def _parsed(text):

@@ -68,34 +68,31 @@ def _images(observation):
 
 
 def _embedded(observation, status, with_records):
+    return _entry(EMBEDDED, _held(observation.records, with_records), status.in_effect.policy)
+
+
+def _builder(seen, with_records):
+    node = seen.node
+    held = _held(seen.observation.records, with_records) if seen.observation else _NOTHING_KNOWN
+    about = {"driver": node.driver, "node": node.name, "endpoint": node.endpoint, "status": node.status}
+    about.update(version=node.version, state_bytes=seen.state_bytes, error=seen.error)
+    return _entry(node.builder, held, reported_policy(node.reported), **about)
+
+
+def _entry(name, held, policy, **about):
+    """Return what is told of a builder; ``about`` is what differs from the engine's own."""
     return {
-        "name": EMBEDDED,
+        "name": name,
         "driver": "docker",
         "node": EMBEDDED,
         "endpoint": EMBEDDED,
         "status": RUNNING,
         "version": None,
-        **_held(observation.records, with_records),
+        **held,
         "state_bytes": None,
-        "gc_policy": terms(status.in_effect.policy) if status.in_effect.policy else None,
-        "error": None,
-    }
-
-
-def _builder(seen, with_records):
-    node = seen.node
-    policy = reported_policy(node.reported)
-    return {
-        "name": node.builder,
-        "driver": node.driver,
-        "node": node.name,
-        "endpoint": node.endpoint,
-        "status": node.status,
-        "version": node.version,
-        **(_held(seen.observation.records, with_records) if seen.observation else _NOTHING_KNOWN),
-        "state_bytes": seen.state_bytes,
         "gc_policy": terms(policy) if policy else None,
-        "error": seen.error,
+        "error": None,
+        **about,
     }
 
 

@@ -12,7 +12,7 @@ let go of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import (
     NEVER_WITHOUT_ALL,
@@ -94,18 +94,18 @@ def _images_of_stopped_containers(observation):
     )
 
 
-def _records(observation):
-    yield from _held_records(observation.records)
-    yield _pinned(observation)
-
-
-def _held_records(records):
+def _records(observation, node=None):
+    """Yield the Findings about the records of the engine's own builder, or of another Node."""
+    about, chosen, restarted = "", "", "dockerd"
+    if node:
+        about, chosen, restarted = f"Builder {node.label}: ", f"builders: [{node.builder}], ", "the builder"
+    records = observation.records
     for code, group, what, remedy in (
         (
             "records_in_use",
             [record for record in records if record.in_use],
             "in use by a build, or by a build that was cut off",
-            "Wait for the running builds to end; restart dockerd if there are none.",
+            f"Wait for the running builds to end; restart {restarted} if there are none.",
         ),
         (
             "shared_records",
@@ -117,18 +117,25 @@ def _held_records(records):
             "internal_records",
             [record for record in records if record.type in NEVER_WITHOUT_ALL and not record.in_use],
             "of internal or frontend type, which are kept unless all is set",
-            "buildcache_prune: {all: true}",
+            f"buildcache_prune: {{{chosen}all: true}}",
+        ),
+        (
+            "pinned_records",
+            _pinned(observation),
+            f"unused for {human_duration(LONG_UNUSED)} or more, held by younger ones that build on them; an age alone "
+            "does not remove them",
+            f"buildcache_prune: {{{chosen}max_used_space: 20GB}} removes what is worth least, children first",
         ),
     ):
-        yield _held(code, [record.size for record in group], f"{_count(group, 'record')} {what}.", remedy)
+        yield _held(code, [record.size for record in group], f"{about}{_count(group, 'record')} {what}.", remedy)
 
 
 def _pinned(observation):
-    """Records that no one has used for long, which stay because a younger one builds on them."""
+    """Return the records that no one has used for long, which stay because a younger one builds on them."""
     children = children_by_id(observation.records)
     by_id = {record.id: record for record in observation.records}
     limit = observation.engine.now - LONG_UNUSED
-    group = [
+    return [
         record
         for record in observation.records
         if record.id in children
@@ -136,13 +143,6 @@ def _pinned(observation):
         and (parse_timestamp(record.last_used_at) or 0) <= limit
         and any((parse_timestamp(by_id[child].last_used_at) or 0) > limit for child in children[record.id])
     ]
-    return _held(
-        "pinned_records",
-        [record.size for record in group],
-        f"{_count(group, 'record')} unused for {human_duration(LONG_UNUSED)} or more, held by younger ones that build "
-        "on them; an age alone does not remove them.",
-        "buildcache_prune: {max_used_space: 20GB} removes what is worth least, children first",
-    )
 
 
 def _of_builder(seen):
@@ -152,9 +152,7 @@ def _of_builder(seen):
         remedy = f"See to the builder, or remove it: docker buildx rm {node.builder}"
         yield Finding("builder_unreachable", seen.state_bytes or 0, seen.error, remedy)
     elif seen.observation:
-        for finding in filter(None, _records(seen.observation)):
-            remedy = finding.remedy.replace("_prune: {", f"_prune: {{builders: [{node.builder}], ")
-            yield replace(finding, message=f"Builder {node.label}: {finding.message}", remedy=remedy)
+        yield from _records(seen.observation, node)
         if node.reported == [] and node.driver == "docker-container":
             yield Finding(
                 "gc_disabled",

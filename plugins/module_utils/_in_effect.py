@@ -22,7 +22,6 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._units impor
 
 _HOURS = 3600 * SECOND
 
-# Age and ``all`` of the four default rules (BuildKit, cmd/buildkitd/config/gcpolicy.go, DefaultGCPolicy).
 # The default rules since 28.0 (moby, builder-next/worker/gc.go, DefaultGCPolicy): ages and ``all``; the types of the
 # first, which has a share of what is reserved (e * pi * phi percent), and at least so many bytes.
 _DEFAULT_RULES = [(48 * _HOURS, False), (60 * 24 * _HOURS, False), (0, False), (0, True)]

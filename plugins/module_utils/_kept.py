@@ -74,7 +74,9 @@ def kept_by_builders(wanted, builders):
                 for reason, sizes in groups.items()
             ]
         elif one.node.status == STOPPED:
-            found.append(Kept("stopped_builder", 1, one.state_bytes, _REMEDIES["stopped_builder"], one.node.label))
+            found.append(
+                Kept("stopped_builder", 1, one.chosen.state_bytes, _REMEDIES["stopped_builder"], one.node.label)
+            )
     return found
 
 

@@ -47,8 +47,7 @@ def locked(options, shared=False, path=None):
             if time.monotonic() > end:
                 raise BuildcacheError(
                     f"Another task of this collection has worked on this host for longer than {timeout} "
-                    "(lock_timeout); "
-                    f"nothing was done. `fuser {path}` names its process."
+                    f"(lock_timeout); nothing was done. `fuser {path}` names its process."
                 )
             time.sleep(_POLL)
         yield

@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import buildx_for, known_nodes
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import known_nodes, nodes_for
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import (
     Seen,
-    chosen_nodes,
     orphaned_volumes,
     volume_sizes,
 )
@@ -24,8 +23,7 @@ def observe_builders(options, client):
     cannot be asked.
     """
     names = options["builders"]
-    buildx = buildx_for(options)
-    nodes = chosen_nodes(names, buildx.nodes()) if buildx else ()
+    buildx, nodes = nodes_for(options)
     volumes = client.volumes()
     sizes = volume_sizes(volumes)
     return Builders(
@@ -41,6 +39,6 @@ def _seen(buildx, node, state_bytes):
     if node.status != RUNNING and not node.trouble:
         return Seen(node, state_bytes=state_bytes)
     try:
-        return Seen(node, buildx.node_client(node).observe(), state_bytes)
+        return Seen(node, buildx.node_client(node).observe(with_disk=False), state_bytes)
     except BuildcacheError as problem:
         return Seen(node, state_bytes=state_bytes, error=str(problem))

@@ -15,12 +15,12 @@ class NoOthers:
     """No other builder is to be pruned."""
 
     def pretend(self):
-        """Return the Pruned of each, and the Orphans."""
-        return [], None
+        """Return the Pruned of each builder, and the Orphans."""
+        return (), ()
 
     def prune(self, deadline):
-        """Return the Pruned of each, and the Orphans."""
-        return self.pretend()
+        """Return the Pruned of each builder, and the Orphans."""
+        return (), ()
 
 
 def others_to_prune(options, wanted, client, filesystems):

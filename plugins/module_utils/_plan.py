@@ -77,6 +77,11 @@ class Wanted:
     embedded: bool = True
 
     @property
+    def needs_disk(self):
+        """Whether a limit cannot be reckoned without the figures of a disk."""
+        return bool(self.min_free_space) or any(size.percent for size in self.sizes)
+
+    @property
     def sizes(self):
         """The limits that were given."""
         return [size for size in (self.reserved_space, self.max_used_space, self.min_free_space) if size]
@@ -252,7 +257,7 @@ def cache_rules(wanted, observation):
         )
     if wanted.sizes:
         filesystem = observation.filesystems[0] if observation.filesystems else None
-        if filesystem is None and (wanted.min_free_space or any(size.percent for size in wanted.sizes)):
+        if filesystem is None and wanted.needs_disk:
             raise BadOption(
                 "min_free_space and percentages need the disk figures of the engine's host, and "
                 f"{observation.engine.root_dir} cannot be measured from where the module runs. Run it on that host."

@@ -20,7 +20,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dialects im
     enabled_by_default,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._json_text import names_twice
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import TYPES, Policy, PolicyRule
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import TYPES, Policy, PolicyRule, grouped
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, version_tuple
 
 FLAGS = ("shared", "private", "mutable", "immutable")
@@ -293,7 +293,5 @@ def rule_with_alternatives(rule, filters):
     Only buildkitd.toml can name several. Those that differ in their type alone are one rule of ours.
     """
     filters = [text for text in filters if text]
-    found = [_with_expression(rule, text) for text in filters or [""]]
-    if len(found) > 1 and all(one.types and replace(one, types=found[0].types) == found[0] for one in found):
-        return replace(found[0], types=tuple(kind for one in found for kind in one.types))
+    found = list(grouped(_with_expression(rule, text) for text in filters or [""]))
     return found[0] if len(found) == 1 else replace(rule, other=tuple(filters))

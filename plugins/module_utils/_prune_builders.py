@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import buildx_for, known_nodes
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import known_nodes, nodes_for
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import (
     Node,
-    chosen_nodes,
     orphaned_volumes,
     volume_sizes,
 )
@@ -45,16 +44,16 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was done to a Node: a Done, the Observations before and afterwards (None where it was not asked), and why
-    nothing was where that is so. ``state_bytes`` are those of the volume of a stopped builder."""
+    """What was done to a Chosen: a Done, and the Observation afterwards, None where it was not asked."""
 
-    node: Node
+    chosen: Chosen
     done: Done
-    before: Observation | None = None
     after: Observation | None = None
-    here: bool = False
-    skipped: str | None = None
-    state_bytes: int = 0
+
+    @property
+    def node(self):
+        """The Node."""
+        return self.chosen.node
 
 
 @dataclass(frozen=True)
@@ -71,19 +70,18 @@ class Others:
         """``filesystems`` are those of the engine behind the EngineClient as its own steps leave them. Raises BadOption
         for a builder that is not there, and BuilderError where buildx cannot be asked."""
         self._wanted, self._client, self._bootstrap = wanted, client, options["bootstrap_stopped"]
-        self._buildx = buildx_for(options) if wanted.build_cache else None
-        nodes = chosen_nodes(options["builders"], self._buildx.nodes()) if self._buildx else ()
+        self._buildx, nodes = nodes_for(options) if wanted.build_cache else (None, ())
         self._chosen = choose(wanted, self._buildx, nodes, filesystems, client, self._bootstrap)
-        self._orphans = find_orphans(client, options["buildx_config"]) if options["remove_orphaned_state"] else None
+        self._orphans = (find_orphans(client, options["buildx_config"]),) if options["remove_orphaned_state"] else ()
 
     def pretend(self):
         """Return what prune() would, without asking anyone for anything."""
-        return pretend_builders(self._chosen), self._orphans
+        return [Pruned(one, Done(one.planned, error=one.error), _left(one)) for one in self._chosen], self._orphans
 
     def prune(self, deadline):
-        """Prune; return the Pruned of each builder, and the Orphans or None."""
-        pruned = prune_builders(self._wanted, self._buildx, self._chosen, deadline, self._bootstrap)
-        return pruned, self._orphans and remove_orphans(self._client, self._orphans, deadline)
+        """Prune; return the Pruned of each builder, and the Orphans as a tuple, empty where they were not to go."""
+        pruned = [_prune(self._wanted, self._buildx, one, deadline, self._bootstrap) for one in self._chosen]
+        return pruned, tuple(remove_orphans(self._client, one, deadline) for one in self._orphans)
 
 
 def choose(wanted, buildx, nodes, filesystems, client, bootstrap):
@@ -109,7 +107,7 @@ def _choose(wanted, buildx, node, filesystems, bootstrap):
     try:
         if node.status == RUNNING or node.trouble:
             client = buildx.node_client(node)
-            before = _on_engines_disk(client.observe(), buildx.is_here(node), filesystems)
+            before = _on_engines_disk(client.observe(wanted.needs_disk), buildx.is_here(node), filesystems)
             return Chosen(node, _planned(wanted, before), client, before, buildx.is_here(node))
     except BuildcacheError as problem:
         return Chosen(node, error=str(problem))
@@ -133,35 +131,22 @@ def _planned(wanted, seen):
     return plan(replace(wanted, containers="keep", images="keep", embedded=True), seen)[0][-1]
 
 
-def pretend_builders(chosen):
-    """Return the Pruned of each Chosen as prune_builders would, without asking anyone for anything."""
-    # What stays is told by what was there: the plan of one builder leaves nothing behind that another's could take.
-    return [_pruned(one, Done(one.planned, error=one.error), _left(one)) for one in chosen]
-
-
 def _left(one):
+    """Return the Observation of a Chosen once its plan is done."""
     if one.before is None:
         return None
     gone = set(one.planned.ids)
     return replace(one.before, records=tuple(record for record in one.before.records if record.id not in gone))
 
 
-def prune_builders(wanted, buildx, chosen, deadline, bootstrap):
-    """Prune each Chosen, and return the Pruned of each. A builder that was started for it is stopped again."""
-    return [_prune(wanted, buildx, one, deadline, bootstrap) for one in chosen]
-
-
-def _pruned(one, done, after):
-    return Pruned(one.node, done, one.before, after, one.here, one.skipped, one.state_bytes)
-
-
 def _prune(wanted, buildx, one, deadline, bootstrap):
-    if bootstrap and one.skipped and one.node.status == STOPPED:
+    """Prune a Chosen. A builder that is started for it is stopped again."""
+    if bootstrap and one.node.status == STOPPED:
         return _prune_started(wanted, buildx, one, deadline)
     if not one.planned.ids:
-        return _pruned(one, Done(one.planned, error=one.error), one.before)
+        return Pruned(one, Done(one.planned, error=one.error), one.before)
     work = prune_records(one.planned.rules, one.before, one.client, one.client.records, deadline)
-    return _pruned(one, *do(one.planned, work, one.before, one.client.observe))
+    return Pruned(one, *do(one.planned, work, one.before, lambda: replace(one.before, records=one.client.records())))
 
 
 def _prune_started(wanted, buildx, one, deadline):
@@ -169,17 +154,16 @@ def _prune_started(wanted, buildx, one, deadline):
     try:
         started = buildx.start(one.node)
     except BuildcacheError as problem:
-        return _pruned(one, Done(one.planned, error=f"It could not be started: {problem}"), None)
-    chosen = replace(_choose(wanted, buildx, started, (), bootstrap=False), here=one.here)
-    pruned = _prune(wanted, buildx, chosen, deadline, bootstrap=False)
+        return Pruned(one, Done(one.planned, error=f"It could not be started: {problem}"))
+    pruned = _prune(wanted, buildx, _choose(wanted, buildx, started, (), bootstrap=False), deadline, bootstrap=False)
     done = pruned.done
     try:
         if any(record.in_use for record in buildx.node_client(started).records()):
             raise BuildcacheError("a build has begun to use it")
-        buildx.put_to_rest(one.node)
+        buildx.stop(one.node)
     except BuildcacheError as problem:
         done = replace(done, error=done.error or f"It was started to be pruned, and still runs: {problem}.")
-    return replace(pruned, node=one.node, done=done)
+    return Pruned(replace(pruned.chosen, node=one.node), done, pruned.after)
 
 
 def find_orphans(client, buildx_config):

@@ -22,13 +22,12 @@ NOTABLE_SHARE, NOTABLE_BYTES = 0.05, 2**20
 """The share of the reported bytes, and the bytes, from which on a shortfall is explained: below, it may be noise."""
 
 
-def prune_result(wanted, before, done, after, check_mode, with_diff, builders=(), orphans=None):
+def prune_result(wanted, before, done, after, check_mode, with_diff, builders=(), orphans=()):
     """Return the result of buildcache_prune as its RETURN describes it.
 
     ``before`` and ``after`` are Observations, ``done`` is a tuple of what each step did, ``builders`` has the Pruned of
-    each other builder and ``orphans`` the Orphans that were to go. Byte totals are those of the engine's own disks.
+    each other builder and ``orphans`` the Orphans, if those were to go. Totals are those of the engine's own disks.
     """
-    orphans = [orphans] if orphans else []
     here = all_here(done, builders, orphans)
     gone = [one.planned.ids if check_mode else one.ids for one in (*here, *(one.done for one in builders))]
     freed = freed_bytes(before.filesystems, after.filesystems)
@@ -47,7 +46,8 @@ def prune_result(wanted, before, done, after, check_mode, with_diff, builders=()
     }
     if with_diff:
         steps = [(one.step, one, before) for one in done]
-        steps += [(f"{one.done.step} of {one.node.label}", one.done, one.before) for one in builders if one.before]
+        asked = [one for one in builders if one.chosen.before]
+        steps += [(f"{one.done.step} of {one.node.label}", one.done, one.chosen.before) for one in asked]
         steps += [(one.step, one, None) for one in orphans]
         result["diff"] = prune_diff(
             (title, objects(one, seen), one.planned.ids if check_mode else one.ids) for title, one, seen in steps
@@ -57,7 +57,7 @@ def prune_result(wanted, before, done, after, check_mode, with_diff, builders=()
 
 def all_here(done, builders, orphans):
     """Return the Done of all that was removed from the engine's own disks."""
-    return [*done, *(one.done for one in builders if one.here), *orphans]
+    return [*done, *(one.done for one in builders if one.chosen.here), *orphans]
 
 
 def _without_nulls(entry):
@@ -89,16 +89,16 @@ def _shortfalls(before, done, here, freed, check_mode):
     }
 
 
-def failures(done, builders=(), orphans=None, named=()):
+def failures(done, builders=(), orphans=(), named=()):
     """Return the message for the steps that failed, "" where none did.
 
     That a builder could not be asked fails a run only where it is ``named``: of all of them some may be out of reach.
     """
-    failed = [(one.step, one.error) for one in (*done, *([orphans] if orphans else [])) if one.error]
+    failed = [(one.step, one.error) for one in (*done, *orphans) if one.error]
     failed += [
         (f"{one.done.step} of {one.node.label}", one.done.error)
         for one in builders
-        if one.done.error and (one.before or one.node.builder in named)
+        if one.done.error and (one.chosen.before or one.node.builder in named)
     ]
     return " ".join(f"{step}: {error}" for step, error in failed)
 
@@ -106,10 +106,10 @@ def failures(done, builders=(), orphans=None, named=()):
 def warnings(builders, named=()):
     """Return what there is to say of builders that were passed over, as sentences."""
     for one in builders:
-        if one.done.error and not one.before and one.node.builder not in named:
+        if one.done.error and not one.chosen.before and one.node.builder not in named:
             yield one.done.error
-        if one.skipped and one.node.status == STOPPED:
-            yield f"Builder {one.node.label} was not pruned. {one.skipped}"
+        if one.chosen.skipped and one.node.status == STOPPED:
+            yield f"Builder {one.node.label} was not pruned. {one.chosen.skipped}"
 
 
 def _step(done):
@@ -128,4 +128,4 @@ def _step(done):
 
 def _builder_step(pruned):
     step = dict(_step(pruned.done), builder=pruned.node.builder, node=pruned.node.name, status=pruned.node.status)
-    return dict(step, skipped=pruned.skipped) if pruned.skipped else step
+    return dict(step, skipped=pruned.chosen.skipped) if pruned.chosen.skipped else step

@@ -7,10 +7,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuilderError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import EMBEDDED, RUNNING, known_rules
+
+_TIME_LIMIT = 60
+"""Seconds for buildx to answer."""
 
 
 def reported_rules(docker_host):
@@ -19,21 +22,16 @@ def reported_rules(docker_host):
     None where they cannot be had: no python-on-whales, no buildx, an engine or a buildx that does not tell.
     An engine before 28.0 tells of none, as does a later one whose garbage collection is off: ask only later ones.
     """
-    if not shutil.which("docker"):
-        return None
-    try:
-        from python_on_whales import DockerClient
-        from python_on_whales.exceptions import DockerException
-        from python_on_whales.utils import run
-    except ImportError:
-        return None
-    client = DockerClient(host=docker_host)
+    # Imported here: most hosts have an older engine, or no python-on-whales.
+    from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import Buildx
+
+    connection = {"docker_host": docker_host, "timeout": _TIME_LIMIT, "tls": False, "validate_certs": False}
     # Without the user's own builders, each of which would be asked as well.
     with tempfile.TemporaryDirectory(prefix="buildcache-") as nothing:
         try:
-            printed = run([*client.docker_cmd, "buildx", "ls", "--format", "json"], env={"BUILDX_CONFIG": nothing})
-            nodes = [node for line in printed.splitlines() for node in _own_nodes(json.loads(line))]
-        except (DockerException, ValueError, OSError):
+            listed = Buildx(connection, nothing).run("buildx", "ls", "--format", "json")
+            nodes = [node for line in listed.splitlines() for node in _own_nodes(json.loads(line))]
+        except (BuilderError, ValueError):
             return None
     return known_rules(nodes[0].get("GCPolicy") or []) if nodes else None
 

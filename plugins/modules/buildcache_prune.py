@@ -67,7 +67,7 @@ def main():
         else:
             done, after = carry_out(wanted, client, decided, deadline)
             pruned, orphans = others.prune(deadline)
-            after = settled(decided.before, after, all_here(done, pruned, [orphans] if orphans else []))
+            after = settled(decided.before, after, all_here(done, pruned, orphans))
     if decided.doubt:
         module.warn(decided.doubt)
     for warning in warnings(pruned, options["builders"]):

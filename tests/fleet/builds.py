@@ -12,6 +12,9 @@ import fleet
 CONTEXT = "/root/fleet"
 """A directory on each host for the tests' files; its subdirectory context is the builds' context."""
 
+DIFFERENT = 6
+"""How many different steps some_steps() has."""
+
 FROM_SCRATCH = "FROM scratch\nCOPY busybox /bin/busybox\n"
 
 
@@ -48,6 +51,21 @@ def do(command):
 def write(path, megabytes):
     """Return the Dockerfile line that makes a layer of so many MB of noise."""
     return do(f"/bin/busybox dd if=/dev/urandom of={path} bs=1M count={megabytes} 2>/dev/null")
+
+
+def some_steps(chance, least, mounts=0.0):
+    """Return a Dockerfile of up to four of the same few steps, so that builds share some and differ in others.
+
+    ``least`` is how few steps it may have, ``mounts`` the share of those with a cache mount.
+    """
+    text = FROM_SCRATCH
+    for _step in range(chance.randint(least, 4)):
+        number = chance.randrange(DIFFERENT)
+        line = do(f"/bin/busybox head -c {number * 150000 + 1000} /dev/urandom >/file{number}")
+        if chance.random() < mounts:
+            line = line.replace("RUN ", f"RUN --mount=type=cache,target=/cache{number} ", 1)
+        text += line
+    return text
 
 
 def build(tag, dockerfile, *options):

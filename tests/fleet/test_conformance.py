@@ -21,7 +21,6 @@ import pytest
 from engine import MB
 from trials import SEED, TRIALS
 
-STEPS = 6  # different build steps, so that builds share some and differ in others
 QUIET = 20  # seconds between two rounds of builds, so that an age parts them
 ROOM = 12  # seconds that the preview and the run may take before a record of the second round is of that age
 EDGE = 256 * 1024  # bytes
@@ -112,13 +111,7 @@ def _fill(chance, host):
     mounts = fleet.hosts()[host]["lab_kind"] != "docker20"  # whose Dockerfile frontend knows no mounts
     script = ""
     for _build in range(chance.randint(2, 4)):
-        dockerfile = builds.FROM_SCRATCH
-        for _step in range(chance.randint(0, 4)):
-            number = chance.randrange(STEPS)
-            line = builds.do(f"/bin/busybox head -c {number * 150000 + 1000} /dev/urandom >/file{number}")
-            if mounts and chance.random() < 0.15:
-                line = line.replace("RUN ", f"RUN --mount=type=cache,target=/cache{number} ", 1)
-            dockerfile += line
+        dockerfile = builds.some_steps(chance, least=0, mounts=0.15 if mounts else 0)
         if chance.random() < 0.2:
             # A stage that the image only copies from: its records are never exported.
             dockerfile += "FROM scratch\nCOPY --from=0 /bin/busybox /bin/busybox\n"

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
+import tarfile
 from dataclasses import replace
 
 import pytest
@@ -17,7 +19,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils import _buil
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._buildkit import Node
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuilderError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import RUNNING, STOPPED
-from ansible_collections.buildfleet.buildcache.tests.unit.holdings import observation, record
+from ansible_collections.buildfleet.buildcache.tests.unit.holdings import record
 
 OLD = '# Ours.\n[worker.oci]\ngc = true\n\n[[worker.oci.gcpolicy]]\nmaxUsedSpace = "9GB"\n'
 OPTIONS = {
@@ -31,6 +33,16 @@ OPTIONS = {
     "engine_version": None,
     "recreate_builder": True,
 }
+
+
+def archive(text):
+    """Return what `docker cp … -` prints for a file."""
+    content, packed = text.encode(), io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as files:
+        about = tarfile.TarInfo("buildkitd.toml")
+        about.size = len(content)
+        files.addfile(about, io.BytesIO(content))
+    return packed.getvalue().decode()
 
 
 class FakeBuildx:
@@ -52,14 +64,11 @@ class FakeBuildx:
     def nodes(self):
         return (Node("ci", "docker-container", "ci0", "default", self.status, "0.25.2"),)
 
-    def now(self, node):
-        return self.nodes()[0]
-
     def node_client(self, node):
         return self
 
-    def observe(self):
-        return observation()
+    def filesystem(self):
+        return None
 
     def records(self):
         busy = self.building.pop(0) if len(self.building) > 1 else self.building[0]
@@ -68,10 +77,10 @@ class FakeBuildx:
     def run(self, *arguments, endpoint=None):
         self.done.append(arguments[0])
         if arguments[0] == "cp":
-            with open(arguments[-1], "w", encoding="utf-8") as file:
-                file.write(self.in_container)
+            return archive(self.in_container)
         if arguments[0] == "rm":
             self.in_container = None
+        return ""
 
     def start(self, node):
         self.done.append("start")
@@ -82,7 +91,7 @@ class FakeBuildx:
         self.status = RUNNING
         return replace(node, status=RUNNING)
 
-    def put_to_rest(self, node):
+    def stop(self, node):
         self.done.append("stop")
         self.status = STOPPED
 

@@ -97,15 +97,15 @@ def test_another_form_of_listing_is_said_to_be_unknown(text):
 @pytest.mark.parametrize(
     ("version", "engine"),
     [
-        ("0.32.2", "29.6"),
-        ("0.25.2", "28.5"),
-        ("0.22.0", "28.2"),
+        ("0.32.2", "28.2"),
+        ("0.21.0", "28.1"),
         ("0.17.3", "27.4"),
-        ("0.13.2", "26.0"),
+        ("0.13.2", "23.0"),
+        ("0.9.3", "20.10"),
         (None, "20.10"),
     ],
 )
-def test_a_buildkit_reckons_as_the_first_engine_with_it(version, engine):
+def test_a_buildkit_reckons_as_the_first_engine_with_its_arithmetic(version, engine):
     entry = {"Name": "a", "Driver": "remote", "Nodes": [{"Name": "a0", "Version": version and f"v{version}"}]}
     assert listed(entry)[0].engine_version == engine
 
@@ -201,7 +201,7 @@ def test_work_with_the_engine_alone_does_not_import_python_on_whales():
         f"import sys\nfrom ansible_collections.buildfleet.buildcache.plugins.modules import {names}\n"
         "options = {'builders': ['default'], 'remove_orphaned_state': False}\n"
         "others = buildcache_prune.others_to_prune(options, None, None, ())\n"
-        "assert others.pretend() == ([], None)\n"
+        "assert others.pretend() == ((), ())\n"
         "print([name for name in sys.modules if name.endswith(('whales', 'tomlkit', '._prune_builders', '_builders'))])"
     )
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))

@@ -108,7 +108,10 @@ def test_what_is_written_is_what_is_read(policy, version, text):
             "keepDuration = 60\nkeepBytes = 5",
             Policy(rules=(PolicyRule(all=True, unused_for=60 * SECOND, reserved_space=5),)),
         ),
-        ('[[worker.oci.gcpolicy]]\nkeepDuration = "soon"', None),
+        ('[[worker.oci.gcpolicy]]\nkeepDuration = "60"', Policy(rules=(PolicyRule(unused_for=60 * SECOND),))),
+        # What BuildKit does not start with means nothing.
+        ('[[worker.oci.gcpolicy]]\nkeepDuration = "2d"', None),
+        ('[[worker.oci.gcpolicy]]\nmaxUsedSpace = "10Q"', None),
         ("[worker]\noci = 5", None),
     ],
 )
