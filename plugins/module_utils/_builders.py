@@ -154,10 +154,13 @@ class Buildx:
 
     def _explain(self, problem):
         """Raise what is behind the failure to list builders, if it is that buildx is missing or too old."""
-        if re.search("is not a docker command|unknown command", str(problem)):
-            raise NoBuildx(f"This host has no buildx, and so no builder but the engine's own: {problem}") from problem
-        # "github.com/docker/buildx v0.13.1 …"
-        words = self.run("buildx", "version").split()
+        try:
+            # "github.com/docker/buildx v0.13.1 …"
+            words = self.run("buildx", "version").split()
+        except BuilderError as other:
+            if not re.search("is not a docker command|unknown command", str(other)):
+                raise
+            raise NoBuildx(f"This host has no buildx, and so no builder but the engine's own: {other}") from problem
         version = next((word.lstrip("v") for word in words if re.match(r"v?\d+\.\d+", word)), "0")
         if version_tuple(version) < OLDEST_BUILDX:
             raise BuilderError(
