@@ -218,7 +218,8 @@ def test_what_is_missing_on_the_host_is_named(builders):
     plugin = "/root/.docker/cli-plugins/docker-buildx"
     old = "#!/bin/sh\n[ $1 != docker-cli-plugin-metadata ] || exec cat <<'END'\n"
     old += '{"SchemaVersion":"0.1.0","Vendor":"x","Version":"v0.9.1"}\nEND\n'
-    old += 'case "$*" in *" ls "*) echo "unknown flag: --format" >&2; exit 1;; esac\necho github.com/docker/buildx v0.9.1 x\n'
+    old += 'case "$*" in *" ls "*) echo "unknown flag: --format" >&2; exit 1;; esac\n'
+    old += "echo github.com/docker/buildx v0.9.1 x\n"
     fleet.shell(f"mkdir -p {plugin.rpartition('/')[0]}\ncat >{plugin} <<'OLD'\n{old}OLD\nchmod +x {plugin}", builders)
     results = fleet.run("buildcache_facts", {"builders": ["all"]}, on=builders, variables=WHALES)
     fleet.shell(f"rm {plugin}", builders)
