@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-import time
-
 import builds
+import daemon
 import engine
 import fleet
 from engine import MB
@@ -22,21 +21,26 @@ for image in $(docker images --quiet --no-trunc); do
 done
 """
 
-
-def shares_its_layers(host, state):
-    """Whether the tools, the base, and the generations that have an image count as shared."""
-    assert len(state.images) == (2 if host in fleet.of_store("graphdriver") else 1), host
-    return len(state.shared) == 2 + len(state.images)
+# With the containerd store BuildKit remembers the layers of a record from when somebody first asks for disk usage
+# (cache/refs.go, layerDigestChain). Where the record's build has not exported them then, it finds no image that has
+# them, until dockerd is restarted.
+LOOKED_AT_TOO_EARLY = f"""
+(while [ ! -e {builds.CONTEXT}/built ]; do docker builder du; done) >/dev/null 2>&1 &
+{builds.generations("app:latest", 2, LAYER)}
+touch {builds.CONTEXT}/built
+wait
+rm {builds.CONTEXT}/built
+"""
 
 
 def test_without_all_the_layers_of_tagged_and_untagged_images_stay(empty):
     fleet.shell(builds.generations("app:latest", 2, LAYER))
-    before, end = engine.look(), time.monotonic() + 20
-    # While the containerd store (28.5.2) lets go of a former image, the engine marks fewer records than it should.
-    while not all(shares_its_layers(host, state) for host, state in before.items()):
-        assert time.monotonic() < end, before
-        time.sleep(1)
-        before = engine.look()
+    # The engine's own garbage collection may have looked at a record too early: see the test of one that did.
+    daemon.restart(fleet.of_store("containerd"))
+    before = engine.look()
+    for host, state in before.items():
+        assert len(state.images) == (2 if host in fleet.of_store("graphdriver") else 1), host
+        assert len(state.shared) == 2 + len(state.images), f"{host}: the tools, the base and what has an image"
 
     results = fleet.prune({"images": "keep"})
 
@@ -47,6 +51,24 @@ def test_without_all_the_layers_of_tagged_and_untagged_images_stay(empty):
         assert removed == set(before[host].records) - before[host].shared, host
     fleet.shell(RUN_ALL_IMAGES)
     assert not any(result["changed"] for result in fleet.prune({"images": "keep"}).values())
+
+
+def test_a_preview_is_exact_where_the_engine_takes_an_images_layers_for_private(empty):
+    hosts = fleet.of_store("containerd")
+    fleet.shell(LOOKED_AT_TOO_EARLY, hosts)
+    before = engine.look(hosts)
+    assert not any(state.shared for state in before.values())
+
+    preview = fleet.prune({"images": "keep"}, check=True, on=hosts)
+    results = fleet.prune({"images": "keep"}, on=hosts)
+
+    for host, gain in engine.gained(before, engine.look(hosts)).items():
+        planned, removed = (one[host]["steps"][2][part] for one, part in ((preview, "planned"), (results, "removed")))
+        assert set(planned["ids"]) == set(removed["ids"]) == set(before[host].records), host
+        assert abs(preview[host]["predicted_bytes"] - gain) < LITTLE, (host, preview[host], gain)
+        assert abs(results[host]["freed_bytes"] - gain) < LITTLE, (host, results[host], gain)
+        assert any(one["reason"] == "layers_held_by_images" for one in preview[host]["kept"]), host
+    fleet.shell(RUN_ALL_IMAGES, hosts)
 
 
 def test_with_all_the_records_go_and_the_bytes_stay_while_an_image_holds_them(empty):
