@@ -23,6 +23,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._json_text i
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint_filters import filter_traps
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import Trap, policy_traps
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import (
+    TooLarge,
     engine_size,
     folded,
     from_daemon_json,
@@ -275,6 +276,8 @@ def _sizes(section, keys, known, alias, where, version):
 def _is_taken(text, version):
     try:
         engine_size(text, version)
+    except TooLarge:
+        return True
     except ValueError:
         return False
     return True

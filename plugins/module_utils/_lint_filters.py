@@ -32,18 +32,17 @@ _PLAIN_ID = re.compile(r"\^?[a-z0-9]+\$?")
 
 def filter_traps(filters, where, engine_version, include_all):
     """Yield the Traps in the filters of a rule, for an engine of that version."""
-    if isinstance(filters, list):
-        for text in filters:
-            if "=" not in text:
-                yield Trap(
-                    "gc_filter_without_value",
-                    where,
-                    f"{text!r} has no value: engines to 20.10 crash, later "
-                    "ones fail at every GC, and skip the rules after it. Write key=value; in the older form "
-                    'of an object, {"private": {}} can stand without.',
-                    stops=crashes(filters, engine_version),
-                )
-                return
+    bare = [text for text in filters if "=" not in text] if isinstance(filters, list) else []
+    if bare:
+        yield Trap(
+            "gc_filter_without_value",
+            where,
+            f"{bare[0]!r} has no value: engines to 20.10 crash; later ones refuse to start where it is an age, and "
+            "fail at every GC where it is not, and skip the rules after it. Write key=value; in the older form of an "
+            'object, {"private": {}} can stand without.',
+            stops=crashes(filters, engine_version) or any(text.strip().lower() in AGES for text in bare),
+        )
+        filters = [text for text in filters if "=" in text]
     pairs = filters_of(filters)
     if set(AGES) <= {key for key, values in pairs if values}:
         yield Trap(

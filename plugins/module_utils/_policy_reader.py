@@ -11,6 +11,7 @@ api/types/time (GetTimestamp).
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 
@@ -43,7 +44,8 @@ MOMENTS_AS_AGES = (24, 0)
 _LARGEST = 2**63 - 1
 
 _SIZE_BEFORE = re.compile(r"(\d+(?:\.\d+)*) ?([kmgtp])?i?b?", re.IGNORECASE | re.ASCII)
-_FLOAT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+_DIGITS = r"\d+(?:_\d+)*"
+_FLOAT = re.compile(rf"[+-]?(?:{_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})(?:e[+-]?{_DIGITS})?", re.IGNORECASE | re.ASCII)
 _UNIT = re.compile(r"b?|([kmgtp])(?:i?b)?", re.ASCII)
 
 _AGE = re.compile(r"\+?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+", re.ASCII)
@@ -58,7 +60,9 @@ _AGE_UNITS = {
     "m": 60 * SECOND,
     "h": 3600 * SECOND,
 }
-_MOMENT = re.compile(r"-?\d+(?:\.\d+)?|\d{4}-\d\d-\d\d.*", re.ASCII)
+_MOMENT = re.compile(
+    r"\+?\d{1,18}(?:\.\d+)?|\d{4}-\d\d-\d\d(?:T\d\d(?::\d\d){0,2}(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?", re.ASCII
+)
 
 # A value of containerd's filter language: bare, or in quotes with the escapes that it shares with JSON.
 _VALUE = re.compile(r'([^\s,"/|=~!.][^\s,"]*)|"(?:[^"\\\n\0\ufffd\ud800-\udfff]|\\["\\bfnrt]|\\u[0-9a-fA-F]{4})*"')
@@ -72,8 +76,15 @@ def folded(section):
     return {} if section is None else {key.lower(): value for key, value in section.items()}
 
 
+class TooLarge(ValueError):
+    """A size that an engine takes, and of which it makes what its processor makes of too large a number."""
+
+
 def engine_size(text, engine_version):
-    """Return the bytes that an engine makes of a size, 0 for an empty text. Raises ValueError where it refuses it."""
+    """Return the bytes that an engine makes of a size, 0 for an empty text.
+
+    Raises ValueError where it refuses it, TooLarge where it does not, and its integers do not hold it.
+    """
     if not text:
         return 0
     if version_tuple(engine_version) < SIZES_AS_FLOATS:
@@ -88,9 +99,12 @@ def engine_size(text, engine_version):
         if not (unit and _FLOAT.fullmatch(number)):
             raise ValueError(text)
         unit = unit.group(1)
-    found = float(number) * 1024 ** " kmgtp".index((unit or " ").lower())
-    if not 0 <= found <= _LARGEST:
+    number = float(number)
+    found = number * 1024 ** " kmgtp".index((unit or " ").lower())
+    if number < 0 or math.isinf(number):
         raise ValueError(text)
+    if found > _LARGEST:
+        raise TooLarge(text)
     return int(found)
 
 
@@ -100,7 +114,7 @@ def engine_age(text, engine_version):
     Raises ValueError where the engine refuses it, and where it is no age but a point in time (see is_moment) or lies in
     the future.
     """
-    if text == "0" and version_tuple(engine_version) < MOMENTS_AS_AGES:
+    if text in ("+0", "-0") or (text == "0" and version_tuple(engine_version) < MOMENTS_AS_AGES):
         return 0
     if not _AGE.fullmatch(text):
         raise ValueError(text)
@@ -113,8 +127,10 @@ def engine_age(text, engine_version):
 
 
 def is_moment(text, engine_version):
-    """Whether an engine takes the text of an age for a point in time, as far as it looks like one."""
-    return version_tuple(engine_version) >= MOMENTS_AS_AGES and bool(_MOMENT.fullmatch(text))
+    """Whether an engine takes the text of an age for a point in time: each does with less than nothing, which lies in
+    the future; newer ones with all that looks like one."""
+    ahead = re.match(r"-[\d.]", text) and _AGE.fullmatch(text[1:])
+    return bool(ahead or (version_tuple(engine_version) >= MOMENTS_AS_AGES and _MOMENT.fullmatch(text)))
 
 
 def is_history_age(text):

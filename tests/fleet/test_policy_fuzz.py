@@ -7,7 +7,8 @@ garbage with; what it says stops an engine, does.
 
 Accepted policies are started in batches, one list of rules after the other, since each rule is read on its own. Of
 the spoilt ones, those that the linter accepts have to start as well: so what dockerd refuses, the linter has refused.
-What stands around the rules is started one by one: dockerd has to start exactly where the linter says so.
+What is wrong without stopping dockerd starts in batches, and what stands around the rules one by one: dockerd has to
+start exactly where the linter says so.
 """
 
 from __future__ import annotations
@@ -98,28 +99,34 @@ def _different(make, number, wanted=lambda one: True):
 
 
 def _pools(version):
-    """Return NUMBER policies that the linter accepts, and of NUMBER spoilt ones those that it accepts."""
+    """Return NUMBER policies that the linter accepts, and of NUMBER spoilt ones those that it accepts, and those that
+    it does not accept and says that dockerd starts with them."""
     chance = random.Random(f"{SEED} {version}")
     number = version_tuple(version)
 
-    def accepted(rules):
-        return not traps({"builder": {"gc": {"enabled": True, "policy": rules}}}, version)
+    def found(rules):
+        return traps({"builder": {"gc": {"enabled": True, "policy": rules}}}, version)
 
-    good = _different(lambda: policy(chance, number), NUMBER, accepted)
-    return good, list(filter(accepted, _different(lambda: spoilt(chance, number), NUMBER)))
+    good = _different(lambda: policy(chance, number), NUMBER, lambda rules: not found(rules))
+    bad = [(rules, found(rules)) for rules in _different(lambda: spoilt(chance, number), NUMBER)]
+    harmless = [rules for rules, traps_of in bad if not traps_of]
+    return good, harmless, [rules for rules, traps_of in bad if traps_of and not any(one.stops for one in traps_of)]
+
+
+def _batches(own, pool):
+    """Return configurations with the policies of a pool, one after the other in one list of rules."""
+    return [
+        _config(own, [rule for rules in pool[at : at + BATCH] for rule in rules]) for at in range(0, len(pool), BATCH)
+    ]
 
 
 def test_every_policy_that_the_linter_accepts_starts_and_collects(versions):
     own, configs = _own(), {}
     for host, version in versions.items():
-        good, harmless = _pools(version)
+        good, harmless, _bad = _pools(version)
         print(f"SEED={SEED}, {host}: {len(good)} accepted, {len(harmless)} spoilt accepted")
         assert len(harmless) < NUMBER / 2, host
-        pool = good + harmless
-        configs[host] = [_config(own[host], MANY_START_WITH)] + [
-            _config(own[host], [rule for rules in pool[at : at + BATCH] for rule in rules])
-            for at in range(0, len(pool), BATCH)
-        ]
+        configs[host] = [_config(own[host], MANY_START_WITH), *_batches(own[host], good + harmless)]
     for host, said in _started(configs).items():
         for config, answer in zip(configs[host], said, strict=True):
             assert answer.strip() == "started", (host, answer, json.dumps(config))
@@ -135,14 +142,16 @@ def _sections(version, stopping):
     return _different(lambda: section(chance, version_tuple(version)), SECTIONS, wanted)
 
 
-def test_dockerd_starts_with_what_stands_around_the_rules_exactly_where_the_linter_says_so(versions):
+def test_dockerd_starts_with_what_is_wrong_exactly_where_the_linter_says_so(versions):
     own, configs = _own(), {}
     for host, version in versions.items():
         both = _sections(version, stopping=False) + _sections(version, stopping=True)
-        configs[host] = [{**own[host], "builder": made} for made in both]
+        _good, _harmless, bad = _pools(version)
+        assert bad, host
+        configs[host] = _batches(own[host], bad) + [{**own[host], "builder": made} for made in both]
     for host, said in _started(configs).items():
-        for number, (config, answer) in enumerate(zip(configs[host], said, strict=True)):
-            expected = "started" if number < SECTIONS else "refused"
+        for number, (config, answer) in enumerate(zip(configs[host], said, strict=True), 1):
+            expected = "started" if number <= len(said) - SECTIONS else "refused"
             assert answer.startswith(expected), (host, answer, json.dumps(config["builder"]))
 
 

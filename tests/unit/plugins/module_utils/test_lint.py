@@ -18,6 +18,7 @@ from ansible_collections.buildfleet.buildcache.tests.unit.examples import exampl
 from ansible_collections.buildfleet.buildcache.tests.unit.policies import ENGINES
 
 OLD = tuple(version for version in ENGINES if int(version.split(".")[0]) < 28)
+BEFORE_24 = tuple(version for version in ENGINES if int(version.split(".")[0]) < 24)
 NEW = tuple(version for version in ENGINES if version not in OLD)
 NEWEST = ENGINES[-1]
 ROOM = {"keepStorage": "1GB"}
@@ -152,6 +153,29 @@ def test_what_is_wrong_on_every_engine_has_a_code_and_a_place(code, section, whe
 def test_filters_that_do_not_do_what_they_look_like(code, filters):
     section = gc({**ROOM, "filter": filters}, ROOM)
     assert engines_with(code, section) == tuple(ENGINES)
+
+
+@pytest.mark.parametrize(
+    ("rule", "versions"),
+    [
+        ({"filter": ["until=-48h"]}, ()),
+        ({"filter": ["until=-0"]}, ()),
+        ({"filter": ["until=-48"]}, ENGINES),
+        ({"filter": ["until=48"]}, BEFORE_24),
+        ({"filter": ["until=2026-01-01T05:06"]}, BEFORE_24),
+        ({"filter": ["until=2026-01-01x"]}, ENGINES),
+        ({"filter": ["unused-for"]}, ENGINES),
+        ({"filter": ["private", "until=2d"]}, ENGINES),
+        ({"keepStorage": "9000P"}, ()),
+        ({"keepStorage": "9" * 400}, ENGINES),
+        ({"keepStorage": "1_0GB"}, OLD),
+    ],
+    ids=json.dumps,
+)
+def test_only_what_dockerd_cannot_read_stops_it(rule, versions):
+    found = {version: traps({"builder": {"gc": gc({**ROOM, **rule}, ROOM)}}, version) for version in ENGINES}
+    assert all(found.values())
+    assert [version for version in ENGINES if any(trap.stops for trap in found[version])] == list(versions)
 
 
 @pytest.mark.parametrize(
