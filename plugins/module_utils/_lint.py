@@ -195,8 +195,9 @@ def _keys_twice(section, where, exact=False):
             where,
             f"{name} stands here twice; dockerd takes the last, and refuses to start where either is of a wrong type. "
             "Keep one.",
-            # One of two types is the wrong one.
-            stops=len({type(value) for value in values if value is not None}) > 1,
+            # One of two types is the wrong one, but for filters, which have two.
+            stops=len({type(value) for value in values if value is not None}) > 1
+            and not (name == "filter" and all(map(is_filter, values))),
         )
 
 

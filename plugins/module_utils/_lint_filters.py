@@ -16,6 +16,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy impo
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy_reader import (
     AGES,
     FLAGS,
+    bare_filters,
     crashes,
     engine_age,
     filters_of,
@@ -32,7 +33,7 @@ _PLAIN_ID = re.compile(r"\^?[a-z0-9]+\$?")
 
 def filter_traps(filters, where, engine_version, include_all):
     """Yield the Traps in the filters of a rule, for an engine of that version."""
-    bare = [text for text in filters if "=" not in text] if isinstance(filters, list) else []
+    bare = bare_filters(filters)
     if bare:
         yield Trap(
             "gc_filter_without_value",
@@ -42,7 +43,7 @@ def filter_traps(filters, where, engine_version, include_all):
             'object, {"private": {}} can stand without.',
             stops=crashes(filters, engine_version) or any(text.strip().lower() in AGES for text in bare),
         )
-        filters = [text for text in filters if "=" in text]
+        filters = [text for text in filters if "=" in (text or "")]
     pairs = filters_of(filters)
     if set(AGES) <= {key for key, values in pairs if values}:
         yield Trap(

@@ -155,13 +155,20 @@ def is_filter(filters):
             isinstance(values, dict) and all(isinstance(leaf, (bool, type(None))) for leaf in values.values())
             for values in leaves
         )
-    return filters is None or (isinstance(filters, list) and all(isinstance(text, str) for text in filters))
+    # Go reads null for a text as an empty one.
+    return filters is None or (
+        isinstance(filters, list) and all(isinstance(text, (str, type(None))) for text in filters)
+    )
+
+
+def bare_filters(filters):
+    """Return the filters without a value in a list of them; none where they are an object."""
+    return [text or "" for text in filters if "=" not in (text or "")] if isinstance(filters, list) else []
 
 
 def crashes(filters, engine_version):
     """Whether an engine crashes with these filters: it did not expect one without a value in a list."""
-    without = isinstance(filters, list) and any("=" not in text for text in filters)
-    return without and version_tuple(engine_version) < FILTERS_WITHOUT_VALUE
+    return bool(bare_filters(filters)) and version_tuple(engine_version) < FILTERS_WITHOUT_VALUE
 
 
 def from_daemon_json(builder, engine_version):
@@ -252,7 +259,7 @@ def filters_of(filters):
         return [(key, list(values or ())) for key, values in filters.items()]
     found = {}
     for text in filters or ():
-        key, _equals, value = text.partition("=")
+        key, _equals, value = (text or "").partition("=")
         found.setdefault(key.strip().lower(), {})[value.strip()] = True
     return [(key, list(values)) for key, values in found.items()]
 

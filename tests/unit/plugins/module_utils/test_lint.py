@@ -18,6 +18,7 @@ from ansible_collections.buildfleet.buildcache.tests.unit.examples import exampl
 from ansible_collections.buildfleet.buildcache.tests.unit.policies import ENGINES
 
 OLD = tuple(version for version in ENGINES if int(version.split(".")[0]) < 28)
+BEFORE_23 = tuple(version for version in ENGINES if int(version.split(".")[0]) < 23)
 BEFORE_24 = tuple(version for version in ENGINES if int(version.split(".")[0]) < 24)
 NEW = tuple(version for version in ENGINES if version not in OLD)
 NEWEST = ENGINES[-1]
@@ -166,6 +167,9 @@ def test_filters_that_do_not_do_what_they_look_like(code, filters):
         ({"filter": ["until=2026-01-01x"]}, ENGINES),
         ({"filter": ["unused-for"]}, ENGINES),
         ({"filter": ["private", "until=2d"]}, ENGINES),
+        ({"filter": [None]}, BEFORE_23),
+        ({"Filter": ["type=regular"], "filter": {"type": {"regular": True}}}, ()),
+        ({"Filter": ["type=regular"], "filter": {"type": ["regular"]}}, ENGINES),
         ({"keepStorage": "9000P"}, ()),
         ({"keepStorage": "9" * 400}, ENGINES),
         ({"keepStorage": "1_0GB"}, OLD),
