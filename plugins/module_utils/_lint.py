@@ -112,15 +112,16 @@ def _of_type(section, key, where, kind, expected):
 
 
 def _builder(spelled, version):
-    yield from _keys_twice(spelled, "builder")
+    history = {"history"} if version_tuple(version) < FIRST_WITH_HISTORY else set()
+    yield from _keys_twice(spelled, "builder", _BUILDER_KEYS - history)
     builder = _section(spelled, "builder")
     newer = {"proxy-network"} if version_tuple(version) >= (29,) else set()
     yield from _unknown_keys(builder, _BUILDER_KEYS | newer, "builder")
     yield from _around(builder, version)
     where = "builder.gc"
     section = _section(builder.get("gc"), where)
-    yield from _keys_twice(builder.get("gc"), where)
-    yield from _unknown_keys(section, {"enabled", "policy", *map(str.lower, DEFAULT_SIZE_KEYS)}, where)
+    yield from _keys_twice(builder.get("gc"), where, _lower("enabled", "policy", _ALIAS, *dialect(version).defaults))
+    yield from _unknown_keys(section, _lower("enabled", "policy", *DEFAULT_SIZE_KEYS), where)
     enabled = _of_type(section, "enabled", where, bool, "true or false, without quotes")
     rules = _of_type(section, "policy", where, list, "a list of rules")
     found = _default_rules(section, where, version) if rules is None else _policy(section, rules, where, version)
@@ -187,18 +188,27 @@ def _policy(section, rules, where, version):
         yield from policy_traps(policy, f"{where}.policy")
 
 
-def _keys_twice(section, where, exact=False):
-    """Yield the keys that stand in an object twice; to Go's decoder of a struct also those that differ only in case."""
-    for name, values in names_twice(section, exact).items():
+def _keys_twice(section, where, read=None):
+    """Yield the keys that stand in an object twice.
+
+    ``read`` are the keys that this version reads, in lower case, as Go's decoder of a struct takes them; None for a
+    map, of which it reads all, as they stand.
+    """
+    for name, values in names_twice(section, exact=read is None).items():
         yield Trap(
             "gc_key_ignored",
             where,
             f"{name} stands here twice; dockerd takes the last, and refuses to start where either is of a wrong type. "
             "Keep one.",
             # One of two types is the wrong one, but for filters, which have two.
-            stops=len({type(value) for value in values if value is not None}) > 1
+            stops=(read is None or name in read)
+            and len({type(value) for value in values if value is not None}) > 1
             and not (name == "filter" and all(map(is_filter, values))),
         )
+
+
+def _lower(*keys):
+    return {key.lower() for key in keys}
 
 
 def _unknown_keys(section, known, where):
@@ -211,12 +221,14 @@ def _unknown_keys(section, known, where):
 
 def _around(builder, version):
     """Yield what is wrong with the sections beside ``gc``. maxAge is seconds in 24 and text since 25."""
+    yield from _keys_twice(builder.get("entitlements"), "builder.entitlements", _ENTITLEMENTS)
     entitlements = _section(builder.get("entitlements"), "builder.entitlements")
     for key in _ENTITLEMENTS:
         _of_type(entitlements, key, "builder.entitlements", bool, "true or false, without quotes")
     if version_tuple(version) < FIRST_WITH_HISTORY:
         return
     where = "builder.history"
+    yield from _keys_twice(builder.get("history"), where, ("maxentries", "maxage"))
     history = _section(builder.get("history"), where)
     _number(history, "maxEntries", where, "a whole number")
     if version_tuple(version) < HISTORY_AGE_AS_TEXT:
@@ -304,10 +316,10 @@ def _rule(rule, where, version, default_size):
 def _rule_in_parts(spelled, where, version, default_size):
     rule = _section(spelled, where)
     number = version_tuple(version)
-    yield from _keys_twice(spelled, where)
-    yield from _unknown_keys(rule, {"all", "filter", *map(str.lower, _RULE_SIZES)}, where)
-    include_all = _of_type(rule, "all", where, bool, "true or false, without quotes")
     known = dialect(version).sizes
+    yield from _keys_twice(spelled, where, _lower("all", "filter", "keepStorage", *known))
+    yield from _unknown_keys(rule, _lower("all", "filter", *_RULE_SIZES), where)
+    include_all = _of_type(rule, "all", where, bool, "true or false, without quotes")
     yield from _sizes(rule, _RULE_SIZES, known, "keepStorage", where, version)
     if len(known) == 1:
         size = rule.get("keepstorage")
@@ -340,5 +352,5 @@ def _rule_in_parts(spelled, where, version, default_size):
     filters = rule.get("filter")
     if not is_filter(filters):
         raise _WrongType(f"{where}.filter", 'a list of texts such as ["type=regular"]')
-    yield from _keys_twice(filters, f"{where}.filter", exact=True)
+    yield from _keys_twice(filters, f"{where}.filter")
     yield from filter_traps(filters, f"{where}.filter", version, include_all)
