@@ -307,7 +307,7 @@ TWICE = [
     ('{"enabled": true, "policy": [{"keepStorage": "1GB", "keepStorage": "2GB"}]}', False),
     ('{"enabled": true, "policy": [{"keepStorage": "1GB", "KeepStorage": "2GB"}]}', False),
     ('{"enabled": true, "policy": [{"keepStorage": "1GB", "all": "yes", "all": true}]}', True),
-    ('{"enabled": true, "policy": [{"keepStorage": "1GB"}], "nobodys": 1, "Nobodys": "2"}', False),
+    ('{"enabled": true, "policy": [{"keepStorage": "1GB", "nobodys": 1, "Nobodys": "2"}]}', False),
     ('{"enabled": true, "policy": [{"keepStorage": "1GB", "filter": {"id": {"a": true}, "id": {"b": true}}}]}', False),
 ]
 
