@@ -41,9 +41,8 @@ def filter_traps(filters, where, engine_version, include_all):
             f"{bare[0]!r} has no value: engines to 20.10 crash; later ones refuse to start where it is an age, and "
             "fail at every GC where it is not, and skip the rules after it. Write key=value; in the older form of an "
             'object, {"private": {}} can stand without.',
-            stops=crashes(filters, engine_version) or any(text.strip().lower() in AGES for text in bare),
+            stops=crashes(filters, engine_version) or any(text in AGES for text in bare),
         )
-        filters = [text for text in filters if "=" in (text or "")]
     pairs = filters_of(filters)
     if set(AGES) <= {key for key, values in pairs if values}:
         yield Trap(
@@ -60,7 +59,7 @@ def filter_traps(filters, where, engine_version, include_all):
                 f"dockerd refuses to start with two values for {key}. Write a rule for each.",
                 stops=True,
             )
-        else:
+        elif values != [""] or key not in bare:
             yield from _filter(key, values[0] if values else None, where, engine_version, include_all)
 
 

@@ -162,8 +162,9 @@ def is_filter(filters):
 
 
 def bare_filters(filters):
-    """Return the filters without a value in a list of them; none where they are an object."""
-    return [text or "" for text in filters if "=" not in (text or "")] if isinstance(filters, list) else []
+    """Return the keys of the filters without a value in a list of them; none where they are an object."""
+    texts = filters if isinstance(filters, list) else []
+    return [(text or "").strip().lower() for text in texts if "=" not in (text or "")]
 
 
 def crashes(filters, engine_version):

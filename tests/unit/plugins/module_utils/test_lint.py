@@ -167,6 +167,8 @@ def test_filters_that_do_not_do_what_they_look_like(code, filters):
         ({"filter": ["until=2026-01-01x"]}, ENGINES),
         ({"filter": ["unused-for"]}, ENGINES),
         ({"filter": ["private", "until=2d"]}, ENGINES),
+        ({"filter": ["private"]}, BEFORE_23),
+        ({"filter": ["type", "type=regular"]}, ENGINES),
         ({"filter": [None]}, BEFORE_23),
         ({"Filter": ["type=regular"], "filter": {"type": {"regular": True}}}, ()),
         ({"Filter": ["type=regular"], "filter": {"type": ["regular"]}}, ENGINES),
