@@ -51,6 +51,26 @@ class Store:
             chains={image: chains for image, chains in self.chains.items() if image not in gone},
         )
 
+    def as_marked(self, records):
+        """Return the store with the chains by which the engine counts records as shared, as far as its marks tell.
+
+        The engine of a containerd store remembers the chain that a record had when disk usage was first asked for
+        (BuildKit, cache/refs.go, layerDigestChain). Before the record's export that is an ancestor's, and the record
+        counts as shared for an image with just those layers: it is marked, and neither its chain nor a child says why.
+        """
+        held = {chain for image in self.chains.values() for chain in image}
+        by_id = {record.id: record for record in records}
+        explained = {parent for record in records if record.shared for parent in record.parents}
+        remembered = {}
+        for record in records:
+            if record.shared and record.id not in explained:
+                one = record
+                while one and self.record_chains.get(one.id, "") not in held:
+                    one = by_id.get(one.parents[0]) if len(one.parents) == 1 else None
+                if one:
+                    remembered[record.id] = self.record_chains[one.id]
+        return replace(self, record_chains={**self.record_chains, **remembered})
+
     def own(self, records):
         """Return the records with ``shared`` where an image that is left has a record's very layers.
 

@@ -98,7 +98,7 @@ def _containerd_store(engine, observation):
         if chain:
             exported[name] = json.loads(chain)["value"]
     record_chains = {name: _nearest_chain(record, records, exported) for name, record in records.items()}
-    return Store(sizes, references, holders, chains, record_chains)
+    return Store(sizes, references, holders, chains, record_chains).as_marked(records.values())
 
 
 def _nearest_chain(record, records, exported):

@@ -98,6 +98,18 @@ def test_a_record_is_shared_as_long_as_a_descendant_is():
     assert chosen[2].ids == ("r-new", "r-old")
 
 
+def test_a_mark_that_a_records_own_chain_does_not_explain_is_an_ancestors():
+    # Marked for an image of the base alone, which is what the engine knew of it; its own image is gone.
+    store = replace(STORE, chains={"i-base": ["base"], "i-new": ["new"]})
+    records = (*HELD.records[:2], record("r-top", 1, shared=True, parents=("r-old",)), *HELD.records[2:])
+    marked = store.as_marked(records)
+    assert [one.shared for one in store.shares(records)] == [True, False, False, True, False]
+    assert marked.record_chains == {**STORE.record_chains, "r-top": "base"}
+    assert [one.shared for one in marked.shares(records)] == [True, True, True, True, False]
+    assert [one.shared for one in marked.without(["i-base"]).shares(records)] == [True, False, False, True, False]
+    assert [one.shared for one in marked.without(["i-new"]).shares(records)] == [True, True, True, False, False]
+
+
 def test_a_layer_without_a_record_comes_back_with_its_image():
     pulled = Store({"a": 7, "b": 3}, {"b": ["a"]}, {"i-old": ["b"], "i-new": ["a"]}, {}, {})
     steps, left = plan(wanted_from_options(options()), replace(HELD, store=pulled, records=()))
