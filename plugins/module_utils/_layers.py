@@ -51,6 +51,9 @@ class Store:
             chains={image: chains for image, chains in self.chains.items() if image not in gone},
         )
 
+    def _image_chains(self):
+        return {chain for image in self.chains.values() for chain in image}
+
     def as_marked(self, records):
         """Return the store with the chains by which the engine counts records as shared, as far as its marks tell.
 
@@ -58,8 +61,7 @@ class Store:
         (BuildKit, cache/refs.go, layerDigestChain). Before the record's export that is an ancestor's, and the record
         counts as shared for an image with just those layers: it is marked, and neither its chain nor a child says why.
         """
-        held = {chain for image in self.chains.values() for chain in image}
-        by_id = {record.id: record for record in records}
+        held, by_id = self._image_chains(), {record.id: record for record in records}
         explained = {parent for record in records if record.shared for parent in record.parents}
         remembered = {}
         for record in records:
@@ -76,7 +78,7 @@ class Store:
 
         Only cleared, never set: the engine may have missed an image, and its own word is what it acts on.
         """
-        held, chains = {chain for image in self.chains.values() for chain in image}, self.record_chains
+        held, chains = self._image_chains(), self.record_chains
         return tuple(
             record._replace(shared=False) if record.shared and chains.get(record.id, "") not in held else record
             for record in records
