@@ -323,6 +323,18 @@ def test_a_key_that_stands_twice_is_found_and_what_comes_of_it_is_not_certain(te
     assert from_daemon_json(config["builder"], version) is None
 
 
+@pytest.mark.parametrize(
+    ("section", "stopped"),
+    [
+        ('"history": {"maxEntries": "1", "MaxEntries": 2}', [one for one in ENGINES if one not in BEFORE_24]),
+        ('"entitlements": {"network-host": "yes", "network-host": true}', list(ENGINES)),
+    ],
+)
+def test_a_key_twice_beside_the_policy_stops_dockerd_where_either_is_of_a_wrong_type(section, stopped):
+    config = parse(f'{{"builder": {{{section}}}}}')
+    assert [version for version in ENGINES if any(trap.stops for trap in traps(config, version))] == stopped
+
+
 def test_each_rule_with_a_trap_has_its_own():
     section = gc({**ROOM, "filter": ["type==regular"]}, {"keepStorage": "1%"}, ROOM)
     assert codes(section) == ["gc_filter_operator", "gc_percentage"]
