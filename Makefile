@@ -5,6 +5,15 @@
 tools := tests/tools
 # What make installs stands in .venv; a file .ready there is younger than what was asked to be installed.
 venv := .venv/.ready
+# Fleet tests run side by side, each of so many workers on hosts of its own, one of each of these kinds.
+WORKERS := 3
+FAST_KINDS := docker20,docker28c
+OTHER_KINDS := docker26,docker28
+ALL_KINDS := docker20,docker26,docker28,docker28c
+fleet = KINDS=$(3) HOSTS=$$(($(words $(subst $(comma), ,$(3))) * $(WORKERS))) $(tools)/with_lab.sh \
+	.venv/bin/python -m pytest tests/fleet -v --durations=40 -m '$(2)' -n $(WORKERS) --dist loadfile \
+	--no-loadscope-reorder --max-worker-restart 0 --junitxml=.lab/logs/$(1).xml
+comma := ,
 
 .PHONY: help
 help: ## Print the targets
@@ -15,11 +24,19 @@ demo: $(venv) ## Show the main job on a lab fleet: fill the hosts, preview, clea
 	$(tools)/with_lab.sh tests/demo/run
 
 .PHONY: test
-test: $(venv) ## Run every test that CI runs; PARTS="lint unit ..." for some
-	.venv/bin/python $(tools)/run_tests.py $(PARTS)
+test: $(venv) ## Test every behaviour once; PARTS="lint unit ..." for some
+	.venv/bin/python $(tools)/run_tests.py $(or $(PARTS),fast)
+
+.PHONY: test-deep
+test-deep: $(venv) ## Test the rest: every Python and core, all variants, random trials, Galaxy's check, the benchmarks
+	.venv/bin/python $(tools)/run_tests.py deep benchmarks
+
+.PHONY: ci
+ci: $(venv) ## Run both, as CI does
+	.venv/bin/python $(tools)/run_tests.py fast deep benchmarks
 
 .PHONY: lab
-lab: $(venv) ## Boot the lab: HOSTS=n EXTRA=name=/path BUILDKIT_IMAGE=/path DISK=4G
+lab: $(venv) ## Boot the lab: HOSTS=n KINDS=a,b EXTRA=name=/path BUILDKIT_IMAGE=/path DISK=4G
 	$(tools)/lab_up.sh
 
 .PHONY: lab-down
@@ -27,26 +44,33 @@ lab-down: ## Take the lab down, leaving nothing behind but its cache
 	python3 -m tests.lab down
 
 .PHONY: lint
-lint: $(venv) ## Run ruff, shellcheck, ansible-lint and antsibull's linters
+lint: $(venv) ## Run ruff, shellcheck, import-linter, ansible-lint and antsibull's linters
 	$(tools)/lint.sh
 
-.PHONY: test-unit
-test-unit: $(venv) ## Run the unit tests on every Python of this machine
-	$(tools)/every_python.sh units
+.PHONY: test-unit test-unit-deep
+test-unit: $(venv) ## Run the unit tests on the oldest and the newest Python
+	$(tools)/every_python.sh units fast
+test-unit-deep: $(venv) ## Run the unit tests on every Python that the newest ansible-core tests
+	$(tools)/every_python.sh units deep
 
-.PHONY: test-sanity
-test-sanity: $(venv) ## Run ansible-test's sanity tests on every Python of this machine
-	$(tools)/every_python.sh sanity
+.PHONY: test-sanity test-sanity-deep
+test-sanity: $(venv) ## Run ansible-test's sanity tests of the newest ansible-core
+	$(tools)/every_python.sh sanity fast
+test-sanity-deep: $(venv) ## Run the sanity tests that depend on the Python on every one
+	$(tools)/every_python.sh sanity deep
 
 .PHONY: test-integration
 test-integration: $(venv) ## Run the integration targets against scripted engines on this machine
 	$(tools)/ansible_test.sh .venv .venv/ansible-test/integration integration --continue-on-error
 
-.PHONY: test-fleet
-test-fleet: $(venv) ## Run the fleet tests on the lab; KEEP=1 leaves it up after
-	mkdir -p .lab/logs
-	$(tools)/with_lab.sh .venv/bin/python -m pytest tests/fleet -v --durations=15 \
-	  --junitxml=.lab/logs/fleet.xml --log-file=.lab/logs/fleet-debug.log
+.PHONY: test-fleet test-fleet-deep
+test-fleet: $(venv) ## Run the fleet tests of every behaviour on the lab; WORKERS=n KEEP=1 leaves it up after
+	$(call fleet,fleet,not deep,$(FAST_KINDS))
+test-fleet-deep: $(venv) ## Run them on the other engines, and the others on all: variants, fuzz runs, random trials
+	status=0; \
+	$(call fleet,fleet-deep-others,not deep,$(OTHER_KINDS)) || status=1; \
+	$(call fleet,fleet-deep,deep,$(ALL_KINDS)) || status=1; \
+	exit $$status
 
 .PHONY: conformance
 conformance: $(venv) ## Hold previews against runs on random caches: TRIALS=n SEED=s
@@ -67,6 +91,10 @@ dist: $(venv) ## Build the artifact into build/, and try it installed
 .PHONY: bench
 bench: $(venv) .venv/bench/.ready ## Run the benchmarks on the lab; KEEP=1 leaves it up after
 	$(tools)/with_lab.sh .venv/bin/python -m tests.benchmarks
+
+.PHONY: bench-small
+bench-small: $(venv) .venv/bench/.ready ## Run every benchmark with its smallest numbers, to see that it runs
+	$(tools)/with_lab.sh .venv/bin/python -m tests.benchmarks --smallest
 
 .PHONY: docs
 docs: $(venv) ## Build the documentation into build/docs

@@ -12,9 +12,12 @@ class ModuleDocFragment:
 options:
   docker_host:
     description:
-      - URL or socket path of the Docker engine.
+      - URL or socket path of the Docker engine, such as V(unix:///var/run/docker.sock), V(/run/docker.sock),
+        V(tcp://build1:2376), V(https://build1:2376) or V(ssh://admin@build1).
       - If the task does not set it, the environment variable E(DOCKER_HOST) is used.
-      - Disk figures can only be had where the engine runs on the host that the module runs on.
+      - Another engine with the same API, such as podman, is refused.
+      - Disk figures can only be had where the engine runs on the host that the module runs on. Behind a tunnel, a proxy
+        or a container's socket it is taken for one on another host, with a warning or the finding C(engine_not_here).
     type: str
     default: unix:///var/run/docker.sock
     aliases: [docker_url]
@@ -27,7 +30,8 @@ options:
     aliases: [docker_api_version]
   timeout:
     description:
-      - Seconds to wait for the engine to connect, and for the answer to a question. Removals may take longer.
+      - Seconds to wait for the engine to connect, and for the answer to a question, to its last byte. Removals and the
+        account of the disk may take longer.
       - If the task does not set it, the environment variable E(DOCKER_TIMEOUT) is used.
     type: int
     default: 60
@@ -80,6 +84,8 @@ options:
     type: str
     default: 10m
 requirements:
-  - docker (the SDK for Python) 5.0.3 or later; the package python3-docker on Debian and Ubuntu
+  - nothing but Python for an engine on a Unix socket of the host
+  - docker (the SDK for Python) 5.0.3 or later for an engine elsewhere; the package python3-docker on Debian and Ubuntu
+  - paramiko besides for an engine at C(ssh://)
   - Docker Engine 19.03 or later
 """

@@ -34,7 +34,7 @@ _value:
   type: str
 """
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import human_size
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import human_size
 
 LONGEST_LIST = 3
 
@@ -56,7 +56,17 @@ def cleanup_summary(hostvars):
     if len(held) > LONGEST_LIST:
         shown += f" and {len(held) - LONGEST_LIST} more"
     line += f", still held: {shown or 'nothing'}"
+    line += "".join(f"; {_unheard(run)}" for run in result.get("previous", ()))
     return f"{line}; FAILED: {result['msg']}" if result.get("failed") else line
+
+
+def _unheard(run):
+    """Return what there is to say of an earlier run whose result nobody heard."""
+    if run["ended_at"] is None:
+        return "an earlier run was killed"
+    freed = run["freed_bytes"]
+    failed = f" and failed: {run['msg']}" if run["msg"] else ""
+    return f"an earlier run was cut off, freed {'an unknown amount' if freed is None else human_size(freed)}{failed}"
 
 
 class FilterModule:

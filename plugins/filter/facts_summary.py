@@ -34,7 +34,7 @@ _value:
   elements: str
 """
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import human_size
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import human_size
 
 
 def facts_summary(facts):
@@ -54,7 +54,8 @@ def facts_summary(facts):
         lines
         + [*map(_builder, facts["builders"])]
         + [
-            f"{finding['code']}, {human_size(finding['bytes'])}: {finding['message']} Remedy: {finding['remedy']}"
+            f"{finding['severity']}: {finding['code']}, {human_size(finding['bytes'])}: {finding['message']} "
+            f"Remedy: {finding['remedy']}"
             for finding in facts["findings"]
         ]
     )

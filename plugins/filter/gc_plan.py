@@ -64,12 +64,12 @@ _value:
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._what_if import gc_plan
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import BuildcacheError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.what_if import gc_plan
 
 
 def planned(facts, rules, engine_version=None):
-    """Return what _what_if.gc_plan returns. Raises AnsibleFilterError where the facts or a rule cannot be used."""
+    """Return what what_if.gc_plan returns. Raises AnsibleFilterError where the facts or a rule cannot be used."""
     try:
         return gc_plan(facts, rules, engine_version)
     except BuildcacheError as problem:

@@ -5,41 +5,13 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments import (
-    BUILDER_OPTIONS,
-    CONNECTION_OPTIONS,
-    LOCK_OPTIONS,
-    errors_reported,
-)
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import DAEMON_CONFIG, local_daemon
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import EngineClient
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts import facts
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import Daemon
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import locked
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._observe import observe
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._others import others_seen
-
-OPTIONS = {
-    "records": {"type": "bool", "default": False},
-    "config_file": {"type": "path", "default": DAEMON_CONFIG},
-}
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.observe import observe_builders
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk import SdkTransport
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.facts import facts_module
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **BUILDER_OPTIONS, **OPTIONS), supports_check_mode=True
-    )
-    options = module.params
-    with errors_reported(module), locked(options, shared=True):
-        client = EngineClient(options)
-        builders = others_seen(options, client)
-        observation = observe(client)
-        daemon = Daemon()
-        if client.is_local:
-            daemon = local_daemon(observation.engine.version, options["docker_host"], options["config_file"])
-    module.exit_json(ansible_facts={"buildcache": facts(observation, daemon, builders, options["records"])})
+    facts_module(observe_builders, SdkTransport)
 
 
 if __name__ == "__main__":

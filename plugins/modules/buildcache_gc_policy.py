@@ -7,46 +7,38 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments import (
-    CONNECTION_OPTIONS,
-    LOCK_OPTIONS,
-    errors_reported,
-)
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._config_file import read_config, write_config
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import (
-    DAEMON_CONFIG,
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.records import EMBEDDED
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import SECOND, parse_duration
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.reported import reported_rules
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.daemon import (
     engine_figures,
     keep_way_back,
     observe_daemon,
     remember,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc_policy import (
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.own import config_path
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.config_file import read_config, write_config
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.lock import locked
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk import SdkTransport
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.arguments import (
+    CONNECTION_OPTIONS,
+    LOCK_OPTIONS,
+    errors_reported,
+    go_on_unheard,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.policy_options import POLICY_OPTIONS
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.edit import (
     edited,
     policy_result,
     wanted_policy,
     warnings,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import gc_status
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import locked
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import EMBEDDED
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_duration
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.in_effect import gc_status
 
-RULE_OPTIONS = {
-    "types": {"type": "list", "elements": "str"},
-    "unused_for": {"type": "str"},
-    "all": {"type": "bool", "default": False},
-    "reserved_space": {"type": "str"},
-    "max_used_space": {"type": "str"},
-    "min_free_space": {"type": "str"},
-    "filters": {"type": "dict"},
-}
 OPTIONS = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "enabled": {"type": "bool", "default": True},
-    "rules": {"type": "list", "elements": "dict", "options": RULE_OPTIONS},
-    "config_file": {"type": "path", "default": DAEMON_CONFIG},
+    **POLICY_OPTIONS,
+    "config_file": {"type": "path"},
     "engine_version": {"type": "str"},
-    "unsupported": {"type": "str", "choices": ["fail", "approximate"], "default": "fail"},
     "backup": {"type": "bool", "default": False},
     "builder": {"type": "str"},
     "buildx_config": {"type": "path"},
@@ -65,10 +57,12 @@ def main():
 
 def policy_of_builder(module):
     # Imported here: most runs have no need of it, and loading takes time on every host.
-    from ansible_collections.buildfleet.buildcache.plugins.module_utils._builder_policy import put_policy
+    from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.policy import put_policy
 
     with errors_reported(module), locked(module.params, shared=module.check_mode):
         drain = parse_duration(module.params["drain_timeout"], "drain_timeout") / SECOND
+        # A builder is without its container for a moment.
+        go_on_unheard()
         result, warnings = put_policy(module.params, drain, module.check_mode, module.atomic_move)
     for warning in warnings:
         module.warn(warning)
@@ -79,11 +73,12 @@ def policy_of_builder(module):
 
 def policy_of_engine(module):
     with errors_reported(module), locked(module.params, shared=module.check_mode):
-        config = read_config(module.params["config_file"])
-        engine = engine_figures(module.params, config)
-        daemon = observe_daemon(config, engine.version, engine.docker_host)
+        engine = engine_figures(module.params, SdkTransport)
+        config = read_config(config_path(module.params["config_file"], engine.pid))
+        daemon = observe_daemon(config, reported_rules, engine.version, engine.docker_host, engine.pid)
         status = gc_status(daemon, engine.version)
-        wanted = wanted_policy(module.params, engine.version, engine.filesystem_bytes, status.in_file)
+        size = engine.filesystem_bytes(config)
+        wanted = wanted_policy(module.params, engine.version, size, status.in_file)
         new = edited(config, wanted, engine.version, status.in_file)
         if new.changed and not module.check_mode:
             keep_way_back(config, status.in_file, daemon, new)
@@ -94,6 +89,7 @@ def policy_of_engine(module):
     for warning in warnings(wanted, new, engine.version):
         module.warn(warning)
     result = policy_result(daemon, status, wanted, new, engine.version, with_diff=module._diff)
+    result["config_file"] = config.path
     if config.backup:
         result["backup_file"] = config.backup
     module.exit_json(**result)

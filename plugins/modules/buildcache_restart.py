@@ -11,45 +11,66 @@ from contextlib import contextmanager, nullcontext
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._arguments import (
-    CONNECTION_OPTIONS,
-    LOCK_OPTIONS,
-    errors_reported,
-)
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._daemon import DAEMON_CONFIG
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import is_local
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BadOption, BuildcacheError
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._json_text import BadConfig
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._lock import locked
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import terms
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._restart import (
-    Host,
-    NotHealthy,
-    builds_running,
-    drain,
-    go_back,
-    note_success,
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import BuildcacheError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.json_text import BadConfig
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import SECOND, parse_duration
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.reported import reported_rules
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.before import (
+    refuse_obstacles,
     refuse_other_policy,
     refuse_unseen,
     refuse_without_way_back,
+    seen,
+    validate,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.drain import (
+    UNKNOWN,
+    containers_to_end,
+    drain,
+    unfinished,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.look import in_swarm, live_restore_fails
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.own import (
+    config_path,
+    own_home,
+    require_service,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.restart import (
+    note_success,
     restart,
+    switch_on_live_restore,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.running import (
+    Host,
+    NotBegun,
+    NotHealthy,
     running,
     running_containers,
     serves,
-    switch_on_live_restore,
-    validate,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._service import service_manager
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_duration
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.service import service_manager
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.way_back import go_back
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.client import EngineClient
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.lock import locked
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk import SdkTransport
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.arguments import (
+    CONNECTION_OPTIONS,
+    LOCK_OPTIONS,
+    errors_reported,
+    go_on_unheard,
+)
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.policy import terms
 
 OPTIONS = {
-    "config_file": {"type": "path", "default": DAEMON_CONFIG},
+    "config_file": {"type": "path"},
     "service": {"type": "str", "default": "docker"},
     "service_manager": {"type": "str", "choices": ["auto", "systemd", "systemd_user", "sysvinit"], "default": "auto"},
     "live_restore": {"type": "bool", "default": False},
     "allow_container_stop": {"type": "bool", "default": False},
     "drain_timeout": {"type": "str", "default": "30m"},
+    "drain_containers": {"type": "list", "elements": "str", "default": []},
     "health_timeout": {"type": "str", "default": "60s"},
+    "allow_store_change": {"type": "bool", "default": False},
     "planned": {"type": "bool", "default": False},
     "rendered": {"type": "dict"},
 }
@@ -58,7 +79,7 @@ OPTIONS = {
 def main():
     module = AnsibleModule(argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **OPTIONS), supports_check_mode=True)
     # A connection that is cut must not end what brings dockerd back.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    go_on_unheard()
     result = {"changed": False, "restarted": False, "rolled_back": False, "containers": []}
     options = module.params
     with errors_reported(module, result):
@@ -69,11 +90,16 @@ def main():
             needed = restart_needed(now, options)
         while needed and not module.check_mode:
             # Without the lock: looks and cleanups need not wait for the builds.
-            drain(now.client, drained_by, options["drain_timeout"])
+            if not drain(now, options["drain_containers"], drained_by, options["drain_timeout"]):
+                module.warn(
+                    f"The engine could not tell within {options['drain_timeout']} (drain_timeout) whether a build "
+                    "runs: its account of the build cache fails, and buildcache_facts says how. It was waited for no "
+                    "longer."
+                )
             with locked(options):
                 now = looked(host, options, result)
                 needed = restart_needed(now, options)
-                if needed and not builds_running(now.client):
+                if needed and unfinished(now, options["drain_containers"]) in (None, UNKNOWN):
                     now = restarted(host, now, options, result, module.warn)
                     needed = False
         result["changed"] = result["changed"] or needed
@@ -81,24 +107,29 @@ def main():
 
 
 def host_of(module):
-    """Return the Host by the module's options. Raises BadOption for an engine that is elsewhere."""
+    """Return the Host by the module's options. Raises EngineError, and BadOption for an engine that cannot be shown to
+    be of this host and of the service."""
     options = module.params
-    if not is_local(options["docker_host"]):
-        raise BadOption(
-            f"docker_host: the engine at {options['docker_host']} is on another host, and what would be restarted is "
-            "the dockerd of this one. Run the task on that host, by its own socket; DOCKER_HOST counts too."
-        )
 
     def run(command):
         return module.run_command(command, handle_exceptions=False)
 
+    service = service_manager(options["service_manager"], options["service"], run)
+
+    def ask():
+        return EngineClient(options, SdkTransport).info()
+
+    home = own_home(options["docker_host"], ask, "the dockerd that would be restarted is")
+    require_service(home.pid, service.main_pid(), options["service"])
     return Host(
         connection=options,
-        service=service_manager(options["service_manager"], options["service"], run),
-        config_file=options["config_file"],
+        service=service,
+        config_file=config_path(options["config_file"], home.pid),
         health_timeout=_seconds(options, "health_timeout"),
         replace=module.atomic_move,
         run=run,
+        reported_by=reported_rules,
+        elsewhere=SdkTransport,
     )
 
 
@@ -108,8 +139,8 @@ def looked(host, options, result, check_mode=False):
     with nullcontext() if check_mode else as_before_on_failure(host, result):
         now = running(host)
         if restart_needed(now, options):
-            refuse_to_stop_containers(now, options, result)
             refuse_unseen(now)
+            look_before(host, now, options, result)
             if not check_mode:
                 refuse_other_policy(now, options["rendered"])
                 validate(host, now)
@@ -122,22 +153,35 @@ def restart_needed(now, options):
     return bool(now.status.in_effect.restart_required or now.status.in_file is None or options["planned"])
 
 
-def refuse_to_stop_containers(now, options, result):
-    """Note the running containers, and refuse where a restart would stop them and nobody has said that it may."""
+def look_before(host, now, options, result):
+    """Refuse what would keep dockerd from starting, or from starting as it was. Note the running containers, and refuse
+    where a restart would stop them and nobody has said that it may."""
+    found = seen(host.service, now.client.info(), now.version, now.config, now.pid, now.daemon.started_at)
+    if not options["planned"]:
+        # What is written needs no room any more.
+        found = found._replace(room=None)
     result["containers"] = running_containers(now.client)
-    kept = now.client.info().get("LiveRestoreEnabled") or options["live_restore"] or options["allow_container_stop"]
-    if result["containers"] and not kept:
+    is_on = found.info.get("LiveRestoreEnabled")
+    switches = bool(result["containers"] and options["live_restore"] and not is_on)
+    refuse_obstacles(found, options, switches and not options["allow_container_stop"])
+    why = "" if is_on or options["live_restore"] else "live restore is off"
+    why = why or live_restore_fails(found)
+    # Those that are waited for end before.
+    ended = containers_to_end(now.client.containers(), options["drain_containers"])
+    stopped = [name for name in result["containers"] if name not in ended]
+    if stopped and why and not options["allow_container_stop"]:
         raise BuildcacheError(
-            f"A restart of dockerd would stop {len(result['containers'])} running containers "
-            f"({', '.join(result['containers'][:5])}), since live restore is off. Set live_restore to switch it on, or "
-            "allow_container_stop to stop them."
+            f"A restart of dockerd would stop {len(stopped)} running containers ({', '.join(stopped[:5])}), since "
+            f"{why}. Set live_restore to switch it on, allow_container_stop to stop them, or drain_containers to wait "
+            "until they have ended."
         )
 
 
 def restarted(host, now, options, result, warn):
     """Restart dockerd; return the Running after."""
     with as_before_on_failure(host, result, since=time.time()):
-        if result["containers"] and options["live_restore"] and not now.client.info().get("LiveRestoreEnabled"):
+        info = now.client.info()
+        if result["containers"] and options["live_restore"] and not (info.get("LiveRestoreEnabled") or in_swarm(info)):
             now = switch_on_live_restore(host, now)
             result["changed"] = True
             validate(host, now)
@@ -145,7 +189,11 @@ def restarted(host, now, options, result, warn):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_signal: None)
         result["restarted"] = result["changed"] = True
-        after = restart(host, now.config)
+        try:
+            after = restart(host, now.config)
+        except NotBegun:
+            result["restarted"] = False
+            raise
     try:
         note_success(after)
     except BuildcacheError as problem:
@@ -160,7 +208,7 @@ def as_before_on_failure(host, result, since=None):
     try:
         yield
     except Exception as problem:
-        if not (result["restarted"] or isinstance(problem, (NotHealthy, BadConfig))):
+        if not (result["restarted"] or isinstance(problem, (NotBegun, NotHealthy, BadConfig))):
             raise
         raise BuildcacheError(gone_back(host, problem, result, since)) from problem
 

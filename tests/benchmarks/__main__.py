@@ -4,8 +4,9 @@
 
 """Run the benchmarks against a host of the lab: .venv/bin/python -m tests.benchmarks, from the repository's root.
 
-They print a table and write .lab/logs/benchmarks.json. They prune the host, and fill it with small records for a
-while; on a host where others build or prune meanwhile the figures mean nothing.
+Each is run by itself: what one has measured is in the table and in .lab/logs/benchmarks.json though another fails,
+which the exit status then says. They prune the host, and fill it with small records for a while; on a host where others
+build or prune meanwhile the figures mean nothing.
 """
 
 from __future__ import annotations
@@ -18,47 +19,85 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..lab.inventory import Host, Lab
 from ..lab.shell import LabError
-from . import rollout, tasks
+from . import job, rollout, tasks
 from .figures import BenchmarkError, Row, as_json, paired, table
 from .records import script
 
 ROOT = Path(__file__).resolve().parents[2]
-MANY_TO_REPORT, MANY_TO_ORDER = 10_000, 100_000
 ENGINE_START = 20  # seconds
+STAGES = 5
+"""Those of the build in many_records.sh."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured: the rounds, the records that a build step each makes, those that a scripted engine reports,
+    those that are put in order, and the most hosts of a rollout."""
+
+    rounds: int
+    steps: int = 500
+    reported: int = 10_000
+    ordered: int = 100_000
+    hosts: int = 24
+
+
+SMALLEST = Scale(rounds=1, steps=10, reported=100, ordered=1_000, hosts=1)
+"""Shows that each benchmark runs, in seconds; its figures say nothing."""
 
 
 def main() -> int:
     """Run what was asked for; 0 where all of it could be measured, whatever came out."""
     options = _parser().parse_args()
+    scale = SMALLEST if options.smallest else Scale(options.rounds)
     lab = Lab(ROOT)
     try:
         lab.load()
         host = _host(lab, options.host)
-        rows = []
-        for name in options.benchmarks or BENCHMARKS:
-            print(f"Measuring {name} …", file=sys.stderr, flush=True)
-            rows += BENCHMARKS[name](lab, host, options.rounds)
     except (BenchmarkError, LabError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    print(f"{host.name}, engine {host.engine}; Python {platform.python_version()}; medians of {options.rounds} or more")
+    rows, failed = [], {}
+    for name in options.benchmarks or BENCHMARKS:
+        print(f"Measuring {name} …", file=sys.stderr, flush=True)
+        problem = None
+        try:
+            rows += BENCHMARKS[name](lab, host, scale)
+        except (BenchmarkError, LabError) as error:
+            problem = str(error)
+        except Exception:
+            # Whatever is wrong with one is not to lose the others' figures.
+            problem = traceback.format_exc()
+        if problem:
+            failed[name] = problem
+        print(f"{'FAILED' if problem else 'ok'} {name}{f': {problem}' if problem else ''}", file=sys.stderr, flush=True)
+        _keep(lab, host, scale, rows, failed)
+    print(f"{host.name}, engine {host.engine}; Python {platform.python_version()}; medians of {scale.rounds} or more")
     print(table(rows))
+    if failed:
+        print(f"benchmarks: failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _keep(lab: Lab, host: Host, scale: Scale, rows: list[Row], failed: dict[str, str]) -> None:
     logs = lab.directory / "logs"
     logs.mkdir(exist_ok=True)
-    results = {"host": host.name, "engine": host.engine, "rounds": options.rounds, "rows": as_json(rows)}
+    about = {"host": host.name, "engine": host.engine, "scale": asdict(scale)}
+    results = {**about, "rows": as_json(rows), "failed": failed}
     (logs / "benchmarks.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Benchmarks, as ratios.")
     parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (default: all)")
+    parser.add_argument("--smallest", action="store_true", help="with the smallest numbers, to see that they run")
     parser.add_argument("--host", help="a host of the lab (default: docker28, or else the first)")
     parser.add_argument("--rounds", type=_at_least_five, default=7, help="how often, at least 5 (default: 7)")
     return parser
@@ -79,28 +118,33 @@ def _host(lab: Lab, name: str | None) -> Host:
     return lab.hosts[name or ("docker28" if "docker28" in lab.hosts else next(iter(lab.hosts)))]
 
 
-def _processes(lab: Lab, host: Host, rounds: int) -> list[Row]:
-    return tasks.processes(str(lab.directory / "inventory.yml"), host.name, rounds)
+def _processes(lab: Lab, host: Host, scale: Scale) -> list[Row]:
+    return tasks.processes(str(lab.directory / "inventory.yml"), host.name, scale.rounds)
 
 
-def _play(lab: Lab, host: Host, rounds: int) -> list[Row]:
-    return tasks.play(str(lab.directory / "inventory.yml"), host.name, host.init_pid, 3 * rounds)
+def _play(lab: Lab, host: Host, scale: Scale) -> list[Row]:
+    return tasks.play(str(lab.directory / "inventory.yml"), host.name, host.init_pid, 3 * scale.rounds)
 
 
-def _rollout(lab: Lab, host: Host, rounds: int) -> list[Row]:
+def _job(lab: Lab, host: Host, scale: Scale) -> list[Row]:
+    return job.whole_job(str(lab.directory / "inventory.yml"), host.name, host.init_pid, 3 * scale.rounds)
+
+
+def _rollout(lab: Lab, host: Host, scale: Scale) -> list[Row]:
     """A policy put in force on more and more of the lab's hosts at once."""
     del host
-    return rollout.rollout(str(lab.directory / "inventory.yml"), list(lab.hosts), rounds)
+    return rollout.rollout(str(lab.directory / "inventory.yml"), list(lab.hosts)[: scale.hosts], scale.rounds)
 
 
-def _facts(lab: Lab, host: Host, rounds: int) -> list[Row]:
+def _facts(lab: Lab, host: Host, scale: Scale) -> list[Row]:
     """The facts module's own work: with a real engine, and with a scripted one that has many more records and takes
     as long for each as the real one did."""
-    with _many_records(lab, host):
-        real = _measure("facts", f"/proc/{host.init_pid}/root/run/docker.sock", str(rounds))
+    with _many_records(lab, host, scale.steps):
+        real = _measure("facts", f"/proc/{host.init_pid}/root/run/docker.sock", str(scale.rounds))
     pace = real["disk usage"] / real["records"]
-    with tempfile.TemporaryDirectory(prefix="bench-") as scratch, _scripted_engine(scratch, pace) as socket:
-        scripted = _measure("facts", socket, str(rounds))
+    reported = scale.reported
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch, _scripted_engine(scratch, reported, pace) as socket:
+        scripted = _measure("facts", socket, str(scale.rounds))
     rows = []
     for engine, measured in ((f"engine {host.engine}", real), ("scripted engine at that pace", scripted)):
         bare, with_facts = measured["rounds"][0]
@@ -109,17 +153,24 @@ def _facts(lab: Lab, host: Host, rounds: int) -> list[Row]:
     return rows
 
 
-def _removals(lab: Lab, host: Host, rounds: int) -> list[Row]:
+def _removals(lab: Lab, host: Host, scale: Scale) -> list[Row]:
     """The plan's own work: the removal order of many records under a limit."""
     del lab, host
-    measured = _measure("removals", str(MANY_TO_ORDER), str(rounds))
+    measured = _measure("removals", str(scale.ordered), str(scale.rounds))
     reading, order = measured["rounds"][0]
-    name = f"plan of {MANY_TO_ORDER:,} records, {measured['removed']:,} to go"
+    name = f"plan of {scale.ordered:,} records, {measured['removed']:,} to go"
     rows = paired(name, "s", measured["rounds"], [(order, reading, None)])
     return [*rows, Row(name, f"{order}, memory", measured["memory"], "MiB")]
 
 
-BENCHMARKS = {"processes": _processes, "play": _play, "facts": _facts, "removals": _removals, "rollout": _rollout}
+BENCHMARKS = {
+    "processes": _processes,
+    "play": _play,
+    "job": _job,
+    "facts": _facts,
+    "removals": _removals,
+    "rollout": _rollout,
+}
 
 
 def _measure(module: str, *arguments: str):
@@ -133,13 +184,13 @@ def _measure(module: str, *arguments: str):
 
 
 @contextmanager
-def _scripted_engine(directory: str, pace: float) -> Iterator[str]:
-    """Run a scripted engine with many records in a process of its own, and yield its socket.
+def _scripted_engine(directory: str, number: int, pace: float) -> Iterator[str]:
+    """Run a scripted engine with that many records in a process of its own, and yield its socket.
 
     ``pace`` is the time in seconds that it takes over each record when asked for disk usage.
     """
     socket, answers = Path(directory, "engine.sock"), Path(directory, "script.json")
-    answers.write_text(json.dumps(script(MANY_TO_REPORT, pace * MANY_TO_REPORT)), encoding="utf-8")
+    answers.write_text(json.dumps(script(number, pace * number)), encoding="utf-8")
     engine = subprocess.Popen([sys.executable, ROOT / "tests" / "unit" / "scripted_engine.py", socket, answers])
     try:
         end = time.monotonic() + ENGINE_START
@@ -154,10 +205,10 @@ def _scripted_engine(directory: str, pace: float) -> Iterator[str]:
 
 
 @contextmanager
-def _many_records(lab: Lab, host: Host) -> Iterator[None]:
-    """Fill the host's engine by a real build of many small steps; after, remove what nothing uses."""
+def _many_records(lab: Lab, host: Host, steps: int) -> Iterator[None]:
+    """Fill the host's engine by a real build of that many small steps; after, remove what nothing uses."""
     with open(Path(__file__).with_name("many_records.sh"), encoding="utf-8") as build:
-        lab.ssh(host, "bash -s", stdin=build, timeout=600)
+        lab.ssh(host, f"bash -s {steps // STAGES}", stdin=build, timeout=600)
     try:
         yield
     finally:

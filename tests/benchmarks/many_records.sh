@@ -3,7 +3,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Fills a host's engine with more than five hundred records, by a build of many small steps. Runs on the host, as root.
+# many_records.sh NUMBER: fill a host's engine with so many records of each of five stages, by a build of small steps.
+# Runs on the host, as root.
 
 set -euo pipefail
 
@@ -14,7 +15,7 @@ echo step > "$context/step"
 {
     for stage in 1 2 3 4 5; do
         echo "FROM scratch AS stage$stage"
-        for step in $(seq 100); do
+        for step in $(seq "$1"); do
             echo "COPY step /$stage/$step"
         done
     done

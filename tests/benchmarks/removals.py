@@ -17,9 +17,9 @@ import resource
 import sys
 import time
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc import Rule, removals, total_bytes
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import record_from_api
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_timestamp
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.records import record_from_api
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import parse_timestamp
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.gc import Rule, removals, total_bytes
 
 from .records import api_records
 

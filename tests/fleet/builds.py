@@ -18,28 +18,12 @@ DIFFERENT = 6
 FROM_SCRATCH = "FROM scratch\nCOPY busybox /bin/busybox\n"
 
 
-# With the containerd store (28.5.2) a tag's rebuild can fail when containerd collects the old image's layers just as
-# the new one is unpacked; that is none of what is tested here.
-_BUILD = f"""#!/bin/sh
-# build TAG [OPTION...] <DOCKERFILE
-tag=$1
-shift
-cat >{CONTEXT}/Dockerfile
-for _attempt in 1 2 3; do
-    DOCKER_BUILDKIT=1 docker build --quiet --network none --tag "$tag" --file {CONTEXT}/Dockerfile "$@" \
-        {CONTEXT}/context >/dev/null 2>{CONTEXT}/errors && exit
-    grep -q 'parent snapshot .* does not exist' {CONTEXT}/errors || break
-done
-cat {CONTEXT}/errors >&2
-exit 1
-"""
-
-
 def prepare():
-    """Make the build context, and the command that builds, on every host."""
+    """Make the builds' context on every host, and bring the command that builds."""
+    command = (fleet.ROOT / "tests" / "lab" / "build.sh").read_text()
     fleet.shell(
         f'mkdir -p {CONTEXT}/context && cp "$(command -v busybox)" {CONTEXT}/context/busybox\n'
-        f"cat >{CONTEXT}/build <<'SCRIPT'\n{_BUILD}SCRIPT\nchmod +x {CONTEXT}/build"
+        f"cat >{CONTEXT}/build <<'SCRIPT'\n{command}SCRIPT\nchmod +x {CONTEXT}/build"
     )
 
 
@@ -107,7 +91,10 @@ ENDED = f"cat {CONTEXT}/ended 2>/dev/null || true"
 
 _EMPTY = """
 docker ps --all --quiet | xargs --no-run-if-empty docker rm --force
-docker images --all --quiet | sort --unique | xargs --no-run-if-empty docker rmi --force
+# A parent cannot go before its children.
+for _round in $(seq 20); do
+    docker images --all --quiet | sort --unique | xargs --no-run-if-empty docker rmi --force 2>/tmp/refused && break
+done || { cat /tmp/refused >&2; exit 1; }
 docker builder prune --all --force
 """
 

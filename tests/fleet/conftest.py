@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import builds
+import daemon
 import fleet
+import lived_in
 import prepared as preparation
 import pytest
+import rollouts
 import trials
 
 
@@ -30,6 +34,15 @@ def lab():
         pytest.fail(str(problem), pytrace=False)
     builds.prepare()
     return hosts
+
+
+@pytest.fixture(scope="module")
+def registry(lab):
+    """A registry on every host."""
+    lived_in.start_registry()
+    yield
+    fleet.shell(lived_in.NO_LEFTOVERS)
+    lived_in.stop_registry()
 
 
 @pytest.fixture
@@ -71,3 +84,66 @@ def prepared(lab, wheelhouse):
     preparation.prepare("-l", ",".join(hosts), prepare_buildx=True, prepare_wheelhouse=str(wheelhouse))
     yield hosts
     fleet.shell(preparation.REMOVE, hosts)
+
+
+@pytest.fixture(scope="module")
+def alive(lab):
+    """Hosts with the old policy in force, live restore, and a running container: {host: its PID}."""
+    builds.empty_engines()
+    fleet.shell(f"{daemon.KEEP}rm -f /etc/docker/daemon.json.*~")
+    base = {
+        host: json.dumps({"live-restore": True, **json.loads(text or "{}")}) for host, text in daemon.texts().items()
+    }
+    daemon.put(base)
+    daemon.restart()
+    fleet.shell(builds.build("alive:1", builds.FROM_SCRATCH))
+    fleet.shell("docker run --detach --name alive --network none alive:1 /bin/busybox sleep 100000 >/dev/null")
+    for result in rollouts.roll_out(rollouts.OLD, "true"):
+        fleet.succeeded(result)
+    yield fleet.shell(rollouts.PID)
+    fleet.shell(f"docker rm --force alive; {rollouts.MENDED}{daemon.PUT_BACK}")
+    daemon.restart()
+
+
+@pytest.fixture
+def rollout(alive, tmp_path):
+    """Run the playbook on all hosts at once, and on one more after them: rollout(fault, **variables).
+
+    ``fault`` is a script that each host runs while it is drained. Returns the results {task: {host: result}} and the
+    hosts that were undrained. The one more, an alias, must not be reached.
+    """
+    rest = dict(next(iter(fleet.hosts().values())))
+    (tmp_path / "rest.yml").write_text(json.dumps({"build_hosts": {"hosts": {"rest": rest}}}))
+    undrained = tmp_path / "undrained"
+    note = {"cmd": f"echo {{{{ inventory_hostname }}}} >>{undrained}"}
+    away = {"delegate_to": "localhost", "become": False}
+
+    def rollout(fault, *, check=False, environment=None, **variables):
+        drain = [{"name": "Break", "ansible.builtin.shell": {"cmd": fault, "executable": "/bin/bash"}}]
+        (tmp_path / "drain.yml").write_text(json.dumps(drain))
+        (tmp_path / "undrain.yml").write_text(json.dumps([{"name": "Note", "ansible.builtin.shell": note, **away}]))
+        undrained.unlink(missing_ok=True)
+        given = {
+            "buildcache_hosts": ",".join([*alive, "rest"]), "gc_policy_serial": f"{len(alive)},100%",
+            "gc_policy_rules": rollouts.NEW, "gc_policy_backup": True,
+            "gc_policy_health_timeout": f"{rollouts.HEALTH}s",
+            **{f"gc_policy_{word}_tasks": str(tmp_path / f"{word}.yml") for word in ("drain", "undrain")}, **variables,
+        }  # fmt: skip
+        results = fleet.playbook_results(
+            "gc_policy",
+            *("-i", str(tmp_path / "rest.yml"), "-e", json.dumps(given)),
+            *(["--check"] if check else []),
+            environment=environment,
+        )
+        assert "rest" not in {host for by_host in results.values() for host in by_host}
+        return results, sorted(undrained.read_text().split()) if undrained.exists() else []
+
+    return rollout
+
+
+@pytest.fixture
+def own(lab):
+    """The lab's hosts, their configuration files and dockerd as they were again in the end: {host: own keys}."""
+    fleet.shell(daemon.KEEP)
+    yield {host: json.loads(text or "{}") for host, text in daemon.texts().items()}
+    fleet.shell(daemon.BACK)

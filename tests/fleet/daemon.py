@@ -9,20 +9,35 @@ from __future__ import annotations
 import fleet
 
 CONFIG = "/etc/docker/daemon.json"
+BACKUPS = f"{CONFIG}.*~"
+"""What a shell finds the backups by that the module makes."""
+
 _KEPT = "/root/daemon.json.before"
 
-KEEP = f"rm -f {_KEPT}; [ ! -e {CONFIG} ] || cp -p {CONFIG} {_KEPT}\n"
-"""A script that keeps the configuration file as the lab made it."""
+_KEPT_PROCESS = "/root/dockerd.before"
+
+PROCESS = "systemctl show --property MainPID --value docker"
+"""A script that prints the PID of dockerd, 0 for none."""
+
+KEEP = f"rm -f {_KEPT}; [ ! -e {CONFIG} ] || cp -p {CONFIG} {_KEPT}; {PROCESS} >{_KEPT_PROCESS}\n"
+"""A script that keeps the configuration file as the lab made it, and notes the process that obeys it."""
 
 PUT_BACK = f"rm -f {CONFIG}; [ ! -e {_KEPT} ] || cp -p {_KEPT} {CONFIG}\n"
 """A script that puts it back."""
 
-# The counter of starts, of which systemd allows three a minute, is what reset-failed resets.
-RESTART = """
-systemctl reset-failed docker.service docker.socket 2>/dev/null || true
-systemctl restart docker || { journalctl --unit docker --no-pager --lines 5 --output cat >&2; exit 1; }
+# The counter of starts, of which systemd allows three a minute.
+_RESET = "systemctl reset-failed docker.service docker.socket 2>/dev/null || true\n"
+
+START = f"{_RESET}systemctl start docker.socket docker.service\n"
+"""A script that starts a dockerd that was stopped."""
+
+RESTART = f"""
+{_RESET}systemctl restart docker || {{ journalctl --unit docker --no-pager --lines 5 --output cat >&2; exit 1; }}
 """
 """A script that restarts dockerd, and fails with its last words where it does not start."""
+
+BACK = f'{PUT_BACK}rm -f {BACKUPS}\n[ "$({PROCESS})" = "$(cat {_KEPT_PROCESS})" ] || {{ {RESTART} }}\n'
+"""A script that puts the configuration file back and has dockerd obey it; one that was not restarted obeys it still."""
 
 
 def restart(on=None):

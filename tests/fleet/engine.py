@@ -73,6 +73,11 @@ class State:
         return {name.lstrip("/") for one in self.containers if one["State"] == "running" for name in one["Names"]}
 
     @property
+    def ids(self):
+        """The ids of all that it holds; not what it says of each, which a start may reckon anew."""
+        return {*self.records, *(one["Id"] for one in (*self.images, *self.containers))}
+
+    @property
     def contents(self):
         """Everything that a cleanup could change, for comparison."""
         usage = {"LayersSize": self.usage.get("LayersSize"), "BuildCache": self.records}

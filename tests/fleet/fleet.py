@@ -17,17 +17,23 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
+import workers
 import yaml
+from warm import Warm
 
 ROOT = Path(__file__).resolve().parents[2]
-INVENTORY = ROOT / ".lab" / "inventory.yml"
 COMMANDS = Path(sys.executable).parent
 """Where the ansible commands of the Python that runs the tests are."""
+
+KINDS = workers.KINDS
+"""The kinds of hosts that are tested, each the name of one host, the oldest engine first."""
 
 TIME_LIMIT = 180  # seconds, for any one command
 
 _TEMPORARY = tempfile.TemporaryDirectory(prefix="fleet-")
-"""For playbooks, and the sockets of the connections that shell() keeps."""
+"""For playbooks, a worker's inventory, and the sockets of the connections that shell() keeps."""
+
+INVENTORY = workers.inventory(ROOT / ".lab" / "inventory.yml", Path(_TEMPORARY.name))
 
 _OWN_CALLBACK = {
     "ANSIBLE_STDOUT_CALLBACK": "fleet_json",
@@ -41,6 +47,8 @@ def hosts():
     if not INVENTORY.exists():
         raise LookupError(f"There is no lab at {INVENTORY}: boot it with `make lab`, then run the tests again.")
     group = yaml.safe_load(INVENTORY.read_text())["build_hosts"]
+    if not group["children"]:
+        raise LookupError("The lab has no hosts for this worker: `make lab HOSTS=n`, each kind for each, then again.")
     return {
         name: {**group["vars"], **variables}
         for kind in group["children"].values()
@@ -70,7 +78,9 @@ def play(tasks, on=None, variables=None):
     A task that fails on a host does not keep the next one from running there. ``variables`` are extra variables of
     Ansible. Fails where a host cannot be reached or anything shows a traceback.
     """
-    on = list(on or hosts())
+    on = list(hosts() if on is None else on)
+    if not on:
+        return [{} for _task in tasks]
     numbered = [{"name": str(number), **one} for number, one in enumerate(tasks)]
     book = Path(_TEMPORARY.name, f"{threading.get_ident()}.yml")
     book.write_text(json.dumps([{"hosts": on, "gather_facts": False, "tasks": numbered}]))
@@ -115,13 +125,13 @@ def playbook(name, *arguments):
 def playbook_results(name, *arguments, environment=None):
     """Run a playbook of the collection by its full name, with a failure or without; return {task: {host: result}}.
 
-    Of a task that is unreachable the result is what Ansible says of that.
+    Of a task that is unreachable the result is what Ansible says of that. Each result has the ``action`` of its task.
     """
     command = ("ansible-playbook", "-i", str(INVENTORY), f"buildfleet.buildcache.{name}", *arguments)
     _status, output = ansible(*command, environment={**_OWN_CALLBACK, **(environment or {})})
     results = {}
     for line in (json.loads(text) for text in output.splitlines() if text.startswith('{"host"')):
-        result = {**line["result"], "failed": line["status"] == "failed"}
+        result = {**line["result"], "failed": line["status"] == "failed", "action": line["action"]}
         results.setdefault(line["task"].rpartition(" : ")[2], {})[line["host"]] = result
     assert results, output
     return results
@@ -132,10 +142,29 @@ def ansible(command, *arguments, environment=None):
 
     Fails where the output shows a traceback.
     """
+    status, output = _warm(environment).run(command, arguments, TIME_LIMIT) or _cold(command, arguments, environment)
+    assert "Traceback" not in output, output
+    return status, output
+
+
+_WARM = {}
+"""Warm processes by their environment."""
+
+
+def _environment(environment):
+    return {**os.environ, "ANSIBLE_NOCOLOR": "1", **(environment or {})}
+
+
+def _warm(environment):
+    key = json.dumps(environment, sort_keys=True)
+    return _WARM.setdefault(key, Warm(ROOT, _environment(environment)))
+
+
+def _cold(command, arguments, environment):
     ended = subprocess.run(
         [COMMANDS / command, *arguments],
         cwd=ROOT,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", **(environment or {})},
+        env=_environment(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -143,7 +172,6 @@ def ansible(command, *arguments, environment=None):
         timeout=TIME_LIMIT,
         check=False,
     )
-    assert "Traceback" not in ended.stdout, ended.stdout
     return ended.returncode, ended.stdout
 
 
@@ -152,7 +180,8 @@ def shell(script, on=None, interpreter="bash -eu"):
 
     ``script`` can be a dict with one script for each host. Fails where a script does.
     """
-    names = list(on or (script if isinstance(script, dict) else hosts()))
+    everywhere = script if isinstance(script, dict) else hosts()
+    names = list(everywhere if on is None else on)
 
     def one(host):
         text = script[host] if isinstance(script, dict) else script
@@ -162,7 +191,7 @@ def shell(script, on=None, interpreter="bash -eu"):
         assert ended.returncode == 0, f"{host}: exit status {ended.returncode} of\n{text}\n{ended.stderr}"
         return ended.stdout
 
-    with ThreadPoolExecutor(len(names)) as pool:
+    with ThreadPoolExecutor(len(names) or 1) as pool:
         return dict(zip(names, pool.map(one, names), strict=True))
 
 

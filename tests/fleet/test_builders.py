@@ -12,7 +12,7 @@ import fleet
 import pytest
 from prepared import WHALES
 
-FAR = "docker20"
+FAR = fleet.KINDS[0]
 """The host whose engine the others reach through a docker context."""
 
 BUILDX = "/home/runner/.docker/buildx"
@@ -62,13 +62,14 @@ find /home/runner -not -user runner
 
 @pytest.fixture(scope="module")
 def builders(prepared):
-    """The hosts with buildx, with builders of the user runner on each; as they were again in the end."""
+    """The hosts with buildx but FAR, with builders of the user runner on each; as they were again in the end."""
+    hosts = [host for host in prepared if host != FAR]
     builds.empty_engines()
     fleet.shell(_STOP_LISTENING + _LISTEN, [FAR])
-    fleet.shell(_UNMAKE + builds.build("tool:1", builds.FROM_SCRATCH + builds.do("echo > /tool")), prepared)
-    fleet.shell(_MAKE.format(far=fleet.hosts()[FAR]["ansible_host"]), prepared)
-    yield prepared
-    fleet.shell(_UNMAKE, prepared)
+    fleet.shell(_UNMAKE + builds.build("tool:1", builds.FROM_SCRATCH + builds.do("echo > /tool")), hosts)
+    fleet.shell(_MAKE.format(far=fleet.hosts()[FAR]["ansible_host"]), hosts)
+    yield hosts
+    fleet.shell(_UNMAKE, hosts)
     fleet.shell(_STOP_LISTENING, [FAR])
 
 
@@ -189,32 +190,28 @@ def test_the_state_of_builders_that_are_gone_goes_only_when_that_is_asked_for(bu
         assert not again[host]["changed"], host
 
 
-@pytest.mark.parametrize(
-    ("module", "options", "says"),
-    [
-        ("buildcache_prune", {"builders": ["nobody"]}, ["'nobody'", "there are default", "asleep"]),
-        ("buildcache_facts", {"builders": ["nobody"]}, ["'nobody'", "there are default", "asleep"]),
-        ("buildcache_prune", {"builders": []}, ["builders: the list is empty"]),
-        ("buildcache_facts", {"builders": ["all"], "buildx_config": "/nowhere"}, ["/nowhere", "No such file"]),
-        ("buildcache_gc_policy", {"builder": "far", "rules": [{"max_used_space": "1GB"}]}, ["far", "daemon.json"]),
-        ("buildcache_gc_policy", {"builder": "elsewhere"}, ["elsewhere", "driver remote"]),
-        ("buildcache_gc_policy", {"builder": "never"}, ["never", "inactive", "engine_version"]),
-    ],
-)
-def test_what_cannot_be_is_refused(builders, module, options, says):
-    results = fleet.run(module, {"buildx_config": BUILDX, **options}, on=builders, variables=WHALES)
-    for host, result in results.items():
-        assert result["failed"] and all(words in result["msg"] for words in says), (host, result["msg"])
+REFUSED = [
+    ("buildcache_prune", {"builders": ["nobody"]}, ["'nobody'", "there are default", "asleep"]),
+    ("buildcache_facts", {"builders": ["nobody"]}, ["'nobody'", "there are default", "asleep"]),
+    ("buildcache_prune", {"builders": []}, ["builders: the list is empty"]),
+    ("buildcache_facts", {"builders": ["all"], "buildx_config": "/nowhere"}, ["/nowhere", "No such file"]),
+    ("buildcache_gc_policy", {"builder": "far", "rules": [{"max_used_space": "1GB"}]}, ["far", "daemon.json"]),
+    ("buildcache_gc_policy", {"builder": "elsewhere"}, ["elsewhere", "driver remote"]),
+    ("buildcache_gc_policy", {"builder": "never"}, ["never", "inactive", "engine_version"]),
+]
+
+
+def test_what_cannot_be_is_refused(builders):
+    tasks = [fleet.task(module, {"buildx_config": BUILDX, **options}) for module, options, _says in REFUSED]
+    for (*case, says), results in zip(REFUSED, fleet.play(tasks, builders, WHALES), strict=True):
+        for host, result in results.items():
+            assert result["failed"] and all(words in result["msg"] for words in says), (host, case, result["msg"])
 
 
 def test_what_is_missing_on_the_host_is_named(builders):
     without = fleet.run("buildcache_prune", {"builders": ["all"]}, on=builders)
     for host, result in without.items():
         assert result["failed"] and "python-on-whales" in result["msg"] and "prepare_buildx" in result["msg"], host
-    all_there_is = fleet.run("buildcache_facts", {"builders": ["all"]}, on=[FAR])[FAR]
-    assert [one["name"] for one in all_there_is["ansible_facts"]["buildcache"]["builders"]] == ["default"]
-    named = fleet.run("buildcache_facts", {"builders": ["x"]}, on=[FAR])[FAR]
-    assert named["failed"] and "has no buildx" in named["msg"], named
     plugin = "/root/.docker/cli-plugins/docker-buildx"
     old = "#!/bin/sh\n[ $1 != docker-cli-plugin-metadata ] || exec cat <<'END'\n"
     old += '{"SchemaVersion":"0.1.0","Vendor":"x","Version":"v0.9.1"}\nEND\n'
@@ -225,6 +222,17 @@ def test_what_is_missing_on_the_host_is_named(builders):
     fleet.shell(f"rm {plugin}", builders)
     for host, result in results.items():
         assert result["failed"] and "0.9.1" in result["msg"] and "0.13" in result["msg"], (host, result["msg"])
+
+
+def test_without_buildx_there_is_the_engines_own_builder(lab):
+    hosts = [host for host, known in lab.items() if not known["lab_has_buildx"]]
+    if not hosts:
+        pytest.skip(f"Every host of {', '.join(lab)} has buildx.")
+    all_there_is = fleet.facts({"builders": ["all"]}, on=hosts)
+    named = fleet.run("buildcache_facts", {"builders": ["x"]}, on=hosts)
+    for host in hosts:
+        assert [one["name"] for one in all_there_is[host]["builders"]] == ["default"], host
+        assert named[host]["failed"] and "has no buildx" in named[host]["msg"], named
 
 
 def test_work_with_the_engine_alone_never_imports_python_on_whales(builders):

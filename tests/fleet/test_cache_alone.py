@@ -12,6 +12,7 @@ import engine
 import fleet
 import pytest
 from engine import MB
+from variants import variants
 
 LITTLE = MB
 LAYER = 16  # MB
@@ -54,16 +55,17 @@ def test_without_all_the_layers_of_tagged_and_untagged_images_stay(empty):
     assert not any(result["changed"] for result in fleet.prune({"images": "keep"}).values())
 
 
-@pytest.mark.parametrize("of_another", [False, True], ids=["an image's for private", "nobody's for an image's"])
+@pytest.mark.parametrize("of_another", variants((False, True), first=1))
 def test_a_preview_is_exact_where_the_engine_takes_layers_for_what_they_are_not(empty, of_another):
     hosts = fleet.of_store("containerd")
+    if not hosts:
+        pytest.skip(f"None of {', '.join(empty)} has containerd's image store.")
     if of_another:
         # One has just the layers that the records are built on.
         script = builds.build("tools:1", builds.FROM_SCRATCH) + LOOKED_AT_TOO_EARLY + "docker rmi app:latest\n"
     else:
         script = LOOKED_AT_TOO_EARLY
-    fleet.shell(script, hosts)
-    before = engine.look(hosts)
+    before = _looked_at_too_early(script, hosts, of_another)
 
     preview = fleet.prune({"images": "keep"}, check=True, on=hosts)
     results = fleet.prune({"images": "keep"}, on=hosts)
@@ -79,6 +81,18 @@ def test_a_preview_is_exact_where_the_engine_takes_layers_for_what_they_are_not(
         assert held is not of_another, (host, preview[host]["kept"])
     if not of_another:
         fleet.shell(RUN_ALL_IMAGES, hosts)
+
+
+def _looked_at_too_early(script, hosts, of_another):
+    """Run the script until a look has come too early on all hosts, and return what they hold then. It has to fall into
+    the half second between a step and its export, which on a busy machine it can miss."""
+    for _try in range(6):
+        fleet.shell(script, hosts)
+        before = engine.look(hosts)
+        if all((len(state.shared) > 1) if of_another else not state.shared for state in before.values()):
+            break
+        builds.empty_engines()
+    return before
 
 
 def test_with_all_the_records_go_and_the_bytes_stay_while_an_image_holds_them(empty):

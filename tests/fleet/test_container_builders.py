@@ -19,6 +19,8 @@ import pytest
 from prepared import WHALES
 from trials import SEED
 
+pytestmark = pytest.mark.deep
+
 TRIALS = 20
 BUILDER = "trial"
 CONTAINER = f"buildx_buildkit_{BUILDER}0"

@@ -66,8 +66,9 @@ def test_the_findings_name_what_holds_space(used, found):
         assert 6 * MB <= findings["images_of_stopped_containers"]["bytes"] <= job["Size"], (host, findings)
         assert "1 image " in findings["images_of_stopped_containers"]["message"], (host, findings)
         assert findings["shared_records"]["bytes"] == state.shared_bytes, (host, findings)
-        sizes = [finding["bytes"] for finding in found[host]["findings"]]
-        assert sizes == sorted(sizes, reverse=True), (host, sizes)
+        order = [(finding["severity"], finding["bytes"]) for finding in found[host]["findings"]]
+        severities = ["critical", "warning", "info"]
+        assert order == sorted(order, key=lambda one: (severities.index(one[0]), -one[1])), (host, order)
 
 
 def test_the_figures_are_those_of_the_engine_and_of_df(lab, used, found):

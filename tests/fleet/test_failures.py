@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import builds
+import daemon
 import engine
 import fleet
 import pytest
@@ -60,7 +61,11 @@ UNREACHED = {
         {"ansible_user": "builder"},
         "No permission to use unix:///var/run/docker.sock. Run the task",
     ),
-    "no SDK": ({}, {"ansible_python_interpreter": NO_SDK}, "The docker SDK for Python cannot be imported by"),
+    "no SDK": (
+        {"docker_host": "tcp://127.0.0.1:1"},
+        {"ansible_python_interpreter": NO_SDK},
+        "is reached with the docker SDK for Python, which cannot be imported by",
+    ),
     "old engine": (
         {"docker_host": "{{ old_engine }}"},
         {},
@@ -130,9 +135,10 @@ def test_a_stopped_dockerd_is_told(filled):
     try:
         runs = fleet.play(tasks)
     finally:
-        fleet.shell("systemctl start docker.socket docker.service")
+        fleet.shell(daemon.START)
     for results in runs:
         for host, result in results.items():
             assert result["failed"] and "systemctl status docker" in result["msg"], (host, result["msg"])
             assert "steps" not in result, host
-    check_untouched(filled)
+    for host, state in engine.look(list(filled)).items():
+        assert state.ids == filled[host].ids, host

@@ -12,9 +12,8 @@ import builds
 import engine
 import fleet
 
-SECONDS = 20  # that the build takes at least, for four runs of the module to fall into it
-
-SLEEP = f"/bin/busybox sleep {SECONDS}"
+SLEEP = "/bin/busybox sleep 600"
+"""The build's last step. It is ended once the module has run, and before that only where something else ends it."""
 
 EVERYTHING = {"containers": "stopped", "images": "unused", "all": True}
 
@@ -36,7 +35,7 @@ def test_a_running_build_and_a_running_container_survive_every_option(empty):
         + builds.build("job:1", f"{builds.FROM_SCRATCH}{builds.write('/job', 4)}")
         + "docker run --name job --network none job:1 /bin/busybox true\n"
         + "docker run --detach --name service --network none service:1 /bin/busybox sleep 1000 >/dev/null\n"
-        + builds.start("late:1", f"{builds.FROM_SCRATCH}{builds.write('/early', 4)}{builds.do(SLEEP)}")
+        + builds.start("late:1", f"{builds.FROM_SCRATCH}{builds.write('/early', 4)}{builds.do(f'{SLEEP} || true')}")
     )
     await_on_all(f"pgrep --full --exact '{SLEEP}' || true", 30, "the build's last step")
     before = engine.look()
@@ -66,7 +65,8 @@ def test_a_running_build_and_a_running_container_survive_every_option(empty):
         assert len(state.containers) == 1 and len(state.records) < len(before[host].records), host
         reasons = {one["reason"]: one["count"] for one in runs[0][host]["kept"]}
         assert reasons["in_use"] == len(in_use[host]) and reasons["running_containers_image"] == 1, (host, reasons)
-    statuses = await_on_all(builds.ENDED, SECONDS + 20, "the end of the build")
+    fleet.shell(f"pkill --full --exact '{SLEEP}'")
+    statuses = await_on_all(builds.ENDED, 60, "the end of the build")
     assert {status.strip() for status in statuses.values()} == {"0"}, fleet.shell(f"cat {builds.CONTEXT}/log")
     for host, state in engine.look().items():
         assert state.running == {"service"} and state.tags == {"service:1", "late:1"}, host

@@ -10,12 +10,13 @@ import json
 import re
 
 import builds
+import daemon
 import engine
 import fleet
 import pytest
 from engine import MB
 
-STOPPED = "docker26"
+STOPPED = fleet.KINDS[0]
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_cleanup_previews_cleans_and_goes_on_where_a_host_fails(filled):
         variables = ["cleanup_build_cache=yes", "cleanup_all=false", "cleanup_unused_for=", "cleanup_max_used_space="]
         status, output = fleet.playbook("cleanup", *(word for one in variables for word in ("-e", one)))
     finally:
-        fleet.shell("systemctl start docker.socket docker.service", [STOPPED])
+        fleet.shell(daemon.START, [STOPPED])
 
     assert status != 0, output
     summary, counts = lines(output), recap(output)

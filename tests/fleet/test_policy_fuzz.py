@@ -22,8 +22,10 @@ import pytest
 from policies import policy, section, spoilt
 from trials import SEED
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._lint import traps
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import version_tuple
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import version_tuple
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.lint import traps
+
+pytestmark = pytest.mark.deep
 
 NUMBER = 300
 BATCH = 60

@@ -13,7 +13,7 @@ import fleet
 import pytest
 from prepared import PYTHON, REMOVE, VENV, prepare
 
-ONE = "docker28"
+ONE = fleet.KINDS[-1]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def files():
     )
 
 
-def test_work_with_the_engine_needs_nothing_but_the_distributions_package(fresh):
+def test_nothing_is_installed_unless_asked(fresh):
     before = files()
     assert prepare() == dict.fromkeys(fleet.hosts(), 0)
     assert files() == before

@@ -114,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="up|down|status")
     boot = commands.add_parser("up", help="boot hosts and write .lab/inventory.yml")
     boot.add_argument("--hosts", default="4", help="how many, spread over the kinds, or their names with commas")
+    boot.add_argument("--kinds", default="", help="those that a number is spread over, with commas; all if not given")
     boot.add_argument("--extra", action="extend", nargs="+", default=[], metavar="NAME=/DIR", help="hosts of your own")
     boot.add_argument("--buildkit-image", metavar="TAR", help="image to load into every host that has buildx")
     boot.add_argument("--disk", metavar="SIZE", help="size of each data disk, as in 4G (the default)")
@@ -137,7 +138,7 @@ def _lock(lab: Lab):
 
 def _wanted(options: argparse.Namespace) -> dict[str, str]:
     """The wanted hosts' kinds by name; raises LabError for options that cannot be met."""
-    wanted = recipes.spread(options.hosts)
+    wanted = recipes.spread(options.hosts, options.kinds)
     for name, _path in map(recipes.parse_extra, options.extra):
         wanted[name] = "extra"
     if options.disk and not re.fullmatch(r"[1-9][0-9]*[MG]", options.disk):

@@ -13,15 +13,17 @@ from dataclasses import asdict, dataclass, field
 from .shell import LabError
 
 _PACKAGES = (
-    "busybox-static", "ca-certificates", "dbus", "docker.io", "iproute2", "iptables", "openssh-server", "procps",
-    "python3", "python3-docker", "systemd-sysv", "util-linux",
+    "busybox-static", "ca-certificates", "dbus", "docker-registry", "docker.io", "iproute2", "iptables",
+    "openssh-server", "procps",
+    "python3", "python3-docker", "python3-paramiko", "systemd-sysv", "util-linux",
 )  # fmt: skip
 _CLI_PACKAGES = ("docker-cli", "docker-buildx")
 
 # They cost time or memory in every boot and have nothing to do in a container. Single timers rather than
-# timers.target, so that timers which a test installs do run.
+# timers.target, so that timers which a test installs do run. The registry is run by the tests that push and pull.
 _MASKED = (
     "apt-daily-upgrade.timer", "apt-daily.timer", "console-getty.service", "dev-hugepages.mount",
+    "docker-registry.service",
     "dpkg-db-backup.timer", "fstrim.timer", "getty.target", "kmod-static-nodes.service", "ldconfig.service",
     "proc-sys-fs-binfmt_misc.automount", "sshd-keygen.service", "sys-fs-fuse-connections.mount",
     "sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-binfmt.service",
@@ -91,13 +93,16 @@ KINDS = {
 }
 
 
-def spread(hosts: str) -> dict[str, str]:
+def spread(hosts: str, of_kinds: str = "") -> dict[str, str]:
     """Map host names to kind names, for a number of hosts or a comma-separated list of host names.
 
-    A number goes round the kinds: docker20, docker26, docker28, docker28c, docker20-2, and so on. A listed name is
-    a kind's, or a kind's with a number: docker28c-3. Raises LabError for anything else.
+    A number goes round the kinds, all or those of a comma-separated list: docker20, docker26, docker28, docker28c,
+    docker20-2, and so on. A listed name is a kind's, or a kind's with a number: docker28c-3. Raises LabError for
+    anything else.
     """
-    kinds = list(KINDS)
+    kinds = of_kinds.split(",") if of_kinds else list(KINDS)
+    if not set(kinds) <= set(KINDS):
+        raise LabError(f"--kinds {of_kinds}: the kinds are {', '.join(KINDS)}")
     if hosts.isdigit():
         if not 1 <= int(hosts) <= 200:
             raise LabError(f"--hosts {hosts}: a lab has 1 to 200 hosts")
@@ -107,7 +112,7 @@ def spread(hosts: str) -> dict[str, str]:
     for name in hosts.split(","):
         kind, _dash, number = name.partition("-")
         if kind not in KINDS or (number or "-" in name) and not re.fullmatch(r"[1-9][0-9]{0,2}", number):
-            raise LabError(f"--hosts {hosts}: {name!r} is neither a kind ({', '.join(kinds)}) nor one with a number")
+            raise LabError(f"--hosts {hosts}: {name!r} is neither a kind ({', '.join(KINDS)}) nor one with a number")
         named[name] = kind
     return named
 

@@ -65,6 +65,12 @@ def test_hosts_are_spread_over_the_kinds(hosts, names):
     assert all(kind == name.partition("-")[0] for name, kind in spread.items())
 
 
+def test_hosts_are_spread_over_chosen_kinds():
+    assert list(recipes.spread("3", "docker28c,docker20")) == ["docker28c", "docker20", "docker28c-2"]
+    with pytest.raises(LabError, match="--kinds docker20,docker99: the kinds are docker20, docker26"):
+        recipes.spread("3", "docker20,docker99")
+
+
 @pytest.mark.parametrize("hosts", ["0", "201", "", "docker99", "docker20-", "docker20-x", "docker20,", "-3"])
 def test_hosts_that_are_no_hosts_are_refused(hosts):
     with pytest.raises(LabError, match="--hosts"):

@@ -21,15 +21,16 @@ check() {
   if "$@" 2>&1; then echo "ok $name"; else echo "FAILED $name"; failed=1; fi
 }
 
-# Texts, data and what antsibull-changelog writes carry no licence header.
+# Texts, data, what antsibull-changelog writes and the empty files that make packages carry no licence header.
 mapfile -t bare < <(git ls-files -z --others --exclude-standard -- ':!COPYING' ':!*.md' ':!*.json' \
-  ':!changelogs/changelog.yaml' | xargs -0 grep --files-without-match 'SPDX-License-Identifier: GPL-3.0-or-later')
+  ':!changelogs/changelog.yaml' ':!*/__init__.py' | xargs -0 grep --files-without-match 'SPDX-License-Identifier: GPL-3.0-or-later')
 check "licence headers${bare[*]:+, missing in: ${bare[*]}}" test -z "${bare[*]}"
 
 mapfile -d '' scripts < <(git ls-files -z --others --exclude-standard | xargs -0 grep -lZ '^#!.*\(bash\|sh\)$')
 check shellcheck shellcheck "${scripts[@]}"
 
 check ruff ruff check --no-cache --output-format concise .
+check import-linter env PYTHONPATH="$venv/lint/tree" lint-imports --no-cache
 check ansible-lint ansible-lint --offline --strict --profile production
 check antsibull-changelog antsibull-changelog lint
 check antsibull-docs antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all .

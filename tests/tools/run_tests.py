@@ -2,11 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run all parts of the test suite, two at a time, and sum up their results.
+"""Run a suite's parts, two at a time, and sum up their results; of several suites one after the other.
 
-Each part is a target of the Makefile. It writes to its own log, shown when the part ends: whole after a failure,
-the tail otherwise. The last line of all is "N passed, N failed, N skipped". Interrupted, every part is ended with
-the signal that lets it clean up, so that a lab it booted is taken down.
+The suite ``fast`` has every behaviour once, ``deep`` what CI tests beyond, ``benchmarks`` each of those once. Each part
+is a target of the Makefile. It writes to its own log, shown when the part ends: whole after a failure, the tail
+otherwise. The last line of all is "N passed, N failed, N skipped". A slow machine takes its time; a part that writes
+nothing for SILENCE is ended, and what had passed in it counts. Interrupted, every part is ended with the signal that
+lets it clean up, so that a lab it booted is taken down.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from results import Results, from_integration_log, from_junit, from_lines
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / ".lab" / "logs"
 AT_ONCE = 2
-TIME_LIMIT = 38 * 60  # seconds, for the whole suite
+SILENCE = 15 * 60  # seconds without a byte in its log, after which a part counts as hanging
 TIME_TO_CLEAN_UP = 120  # seconds, for a part that has been told to end
 TAIL = 12  # lines
 
@@ -35,13 +37,13 @@ TAIL = 12  # lines
 class Part:
     """One target of the Makefile and where it leaves its results: JUnit files, or None for lines in its log."""
 
-    name: str
+    target: str
     junit: str | None = None
 
     @property
-    def target(self) -> str:
-        """The Makefile's target."""
-        return self.name if self.name in ("lint", "dist") else f"test-{self.name}"
+    def name(self) -> str:
+        """What it is called here and in the summary."""
+        return self.target.removeprefix("test-")
 
     @property
     def log(self) -> Path:
@@ -59,23 +61,31 @@ class Part:
 
 
 # The longest first: it has one place to itself while the others take turns in the second.
-PARTS = (
-    Part("fleet", ".lab/logs/fleet.xml"),
-    Part("lint"),
-    Part("unit", ".venv/ansible-test/units*/output/junit/*.xml"),
-    Part("sanity", ".venv/ansible-test/sanity*/output/junit/*.xml"),
-    Part("tools", ".lab/logs/tools.xml"),
-    Part("integration"),
-    Part("dist"),
-    Part("galaxy"),
-)
+SUITES = {
+    "fast": (
+        Part("test-fleet", ".lab/logs/fleet.xml"),
+        Part("test-sanity", ".venv/ansible-test/sanity-fast/*/output/junit/*.xml"),
+        Part("test-unit", ".venv/ansible-test/units-fast/*/output/junit/*.xml"),
+        Part("test-integration"),
+        Part("lint"),
+        Part("dist"),
+        Part("test-tools", ".lab/logs/tools.xml"),
+    ),
+    "deep": (
+        Part("test-fleet-deep", ".lab/logs/fleet-deep*.xml"),
+        Part("test-unit-deep", ".venv/ansible-test/units-deep/*/output/junit/*.xml"),
+        Part("test-sanity-deep", ".venv/ansible-test/sanity-deep/*/output/junit/*.xml"),
+        Part("test-galaxy"),
+    ),
+    # By themselves: they measure, and want hosts that nobody else works on.
+    "benchmarks": (Part("bench-small"),),
+}
 
 
 class Runner:
     """Runs parts, remembers which are running, and can end them all."""
 
     def __init__(self) -> None:
-        self.deadline = time.monotonic() + TIME_LIMIT
         self.running: set[subprocess.Popen[bytes]] = set()
         self.lock = threading.Lock()
         self.ended = False
@@ -97,10 +107,8 @@ class Runner:
                     start_new_session=True,
                 )  # fmt: skip
                 self.running.add(process)
-            try:
-                process.wait(max(0.0, self.deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                log.write(f"\nEnded: the suite's limit of {TIME_LIMIT} s is over.\n".encode())
+            if not _ends(process, part.log):
+                log.write(f"\nEnded: nothing was written for {SILENCE} s.\n".encode())
                 _end(process)
             with self.lock:
                 self.running.discard(process)
@@ -111,8 +119,24 @@ class Runner:
         with self.lock:
             self.ended = True
             running = list(self.running)
-        with ThreadPoolExecutor(len(PARTS)) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(_end, running))
+
+
+def _ends(process: subprocess.Popen[bytes], log: Path) -> bool:
+    """Wait for a process's end; False where its log has not grown for SILENCE."""
+    size, since = -1, 0.0
+    while True:
+        now = time.monotonic()
+        if (grown := log.stat().st_size) != size:
+            size, since = grown, now
+        if now - since >= SILENCE:
+            return False
+        try:
+            process.wait(min(10.0, SILENCE))
+            return True
+        except subprocess.TimeoutExpired:
+            continue
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -134,15 +158,8 @@ def _show(part: Part, results: Results, succeeded: bool, seconds: float) -> None
     print(f"{'ok' if succeeded else 'FAILED'} {part.name} {seconds:.0f} s ({results.line()})", flush=True)
 
 
-def main(names: list[str]) -> int:
-    """Run the parts of these names, or all; return the exit status."""
-    unknown = set(names) - {part.name for part in PARTS}
-    if unknown:
-        sys.exit(f"No such part: {', '.join(sorted(unknown))}. Parts: {', '.join(part.name for part in PARTS)}")
-    parts = [part for part in PARTS if not names or part.name in names]
-    LOGS.mkdir(parents=True, exist_ok=True)
-    runner = Runner()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _run(parts: list[Part], runner: Runner) -> Results:
+    """Run parts, show how each ended, and return the sum."""
     total = Results()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
@@ -157,7 +174,32 @@ def main(names: list[str]) -> int:
         except KeyboardInterrupt:
             print("Interrupted: ending what runs.", flush=True)
             runner.end()
-            return 130
+            raise
+    return total
+
+
+def _chosen(names: list[str]) -> list[list[Part]]:
+    """The parts of each suite that are wanted, by names of suites and of parts."""
+    known = {part.name for parts in SUITES.values() for part in parts}
+    unknown = set(names) - set(SUITES) - known
+    if unknown:
+        there_are = ", ".join((*SUITES, *sorted(known)))
+        sys.exit(f"No such suite or part: {', '.join(sorted(unknown))}. There are {there_are}.")
+    return [[part for part in parts if suite in names or part.name in names] for suite, parts in SUITES.items()]
+
+
+def main(names: list[str]) -> int:
+    """Run the suites or parts of these names; return the exit status."""
+    chosen = _chosen(names)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    runner = Runner()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    total = Results()
+    try:
+        for parts in chosen:
+            total += _run(parts, runner)
+    except KeyboardInterrupt:
+        return 130
     print("\n" + "=" * 70)
     for label, tests in (("FAILED", total.failed), ("skipped", total.skipped)):
         for test in tests:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 THOROUGH = ((3, 8), (3, 13))
@@ -13,5 +14,9 @@ THOROUGH = ((3, 8), (3, 13))
 
 
 def examples(number):
-    """Return how many examples to try where ``number`` are tried on the Pythons that are tested thoroughly."""
-    return number if sys.version_info[:2] in THOROUGH else max(number // 10, 10)
+    """Return how many examples to try where ``number`` are tried on the Pythons that are tested thoroughly.
+
+    FEW_EXAMPLES in the environment is for a run that is made again with all of them.
+    """
+    thorough = sys.version_info[:2] in THOROUGH and "FEW_EXAMPLES" not in os.environ
+    return number if thorough else max(number // 10, 10)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import (
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.records import (
     Container,
     Engine,
     Filesystem,
@@ -14,7 +14,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._records imp
     Observation,
     Record,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import SECOND, parse_timestamp
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import SECOND, parse_timestamp
 
 NOW = parse_timestamp("2026-01-10T12:00:00Z")
 DAY = 86400
@@ -59,9 +59,10 @@ def record(name, size=100, used="2026-01-10T11:00:00Z", **given):
     )
 
 
-def image(name, tags=(), size=1000, unique=100, age_days=1, labels=None):
+def image(name, tags=(), size=1000, unique=100, age_days=1, labels=None, **given):
     """An image made some days ago."""
-    return Image(name, tuple(tags), size, unique, NOW // SECOND - age_days * DAY, labels or {})
+    created = given.pop("created", NOW // SECOND - age_days * DAY)
+    return Image(name, tuple(tags), size, unique, created, labels or {}, **given)
 
 
 def container(name, image_id, running=False, size=0):

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import (
-    TYPES,
-    Policy,
-    policy_traps,
-    rules_from_options,
-)
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._records import NEVER_WITHOUT_ALL
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._units import parse_duration, parse_size
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.records import NEVER_WITHOUT_ALL
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import parse_duration, parse_size
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.asked import rules_from_options
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.policy import TYPES, Policy, policy_traps
 
 ENGINES = "19.03.15 20.10.24 23.0.1 24.0.7 26.1.5 27.4.1 27.5.1 28.0.1 28.0.4 28.1.1 28.2.0 28.5.2 29.7.2".split()
 CEILING = {"max_used_space": "20GB"}

@@ -43,6 +43,9 @@ class CallbackModule(CallbackBase):
             )
         )
 
+    def v2_runner_on_skipped(self, result):
+        self.v2_runner_on_ok(result)
+
     def v2_runner_on_failed(self, result, ignore_errors=False):
         print(f"{result.task_name} failed: {result.result.get('msg')}", file=sys.stderr)
 

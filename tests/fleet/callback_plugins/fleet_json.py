@@ -15,7 +15,7 @@ name: fleet_json
 type: stdout
 short_description: One line of JSON for each result
 description:
-  - Prints a dict with C(host), C(task), C(status) and C(result) for each result.
+  - Prints a dict with C(host), C(task), C(action), C(status) and C(result) for each result.
 """
 
 
@@ -36,5 +36,6 @@ class CallbackModule(CallbackBase):
         self._print("unreachable", result)
 
     def _print(self, status, result):
-        line = {"host": result.host.get_name(), "task": result.task.name, "status": status, "result": result.result}
+        line = {"host": result.host.get_name(), "task": result.task.name, "action": result.task.action}
+        line.update(status=status, result=result.result)
         self._display.display(json.dumps(line, default=str))

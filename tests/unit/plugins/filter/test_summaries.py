@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from ansible_collections.buildfleet.buildcache.plugins.filter.cleanup_summary import cleanup_summary
 from ansible_collections.buildfleet.buildcache.plugins.filter.facts_summary import facts_summary
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._facts import facts
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import Daemon
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.in_effect import Daemon
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.facts import facts
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import image, observation, record
 
 RESULT = {
@@ -31,6 +31,18 @@ def test_the_line_of_a_cleanup():
     assert line(dict(RESULT, freed_bytes=None)).startswith("host1: freed an unknown amount")
 
 
+def test_runs_that_nobody_heard_are_in_the_line():
+    runs = [
+        {"ended_at": None},
+        {"ended_at": 5.0, "freed_bytes": 2**20, "msg": ""},
+        {"ended_at": 6.0, "freed_bytes": None, "msg": "images: it broke"},
+    ]
+    assert line(dict(RESULT, previous=runs)).endswith(
+        "; an earlier run was killed; an earlier run was cut off, freed 1MB; an earlier run was cut off, freed an "
+        "unknown amount and failed: images: it broke"
+    )
+
+
 def test_the_line_of_a_preview():
     assert line(RESULT, ansible_check_mode=True) == "host1: would free 3MB, still held: shared 4KB"
 
@@ -51,4 +63,4 @@ def test_the_lines_of_facts():
     lines = facts_summary(facts(observation([record("a", 2048)], [image("b")]), Daemon({})))
     assert lines[0] == "engine 28.5.2, graphdriver image store (overlay2)"
     assert "build cache of default: 1 records, 2KB (0B shared with images, 2KB reclaimable)" in lines
-    assert lines[-1].startswith("untagged_images, 100B: 1 untagged image held by no container")
+    assert lines[-1].startswith("warning: untagged_images, 100B: 1 untagged image held by no container")

@@ -17,112 +17,46 @@ import time
 import pytest
 from ansible.module_utils import basic
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils import _daemon, _lock, _restart, _state
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._config_file import read_config
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._errors import BuildcacheError, EngineError
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._gc_policy import Edited
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._history import History
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._in_effect import gc_status
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import BuildcacheError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import before as _before
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import daemon as _daemon
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import drain as _drain
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import own as _own
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import restart as _restart
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import running as _running
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import state as _state
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import way_back as _way_back
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import lock as _lock
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import state as _kept
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.config_file import read_config
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.home import Home
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.edit import Edited
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.history import History
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.in_effect import gc_status
 from ansible_collections.buildfleet.buildcache.plugins.modules import buildcache_restart
+from ansible_collections.buildfleet.buildcache.tests.unit.faked_host import NEW, OLD, VERSION, Host
 
-VERSION = "26.1.5"
-OLD = '{"builder": {"gc": {"enabled": true, "policy": [{"keepStorage": "21GB"}]}}}'
-NEW = OLD.replace("21GB", "33GB")
 HAND = OLD.replace("{", '{"debug": true, ', 1)
-
-
-class Host:
-    """dockerd, its service manager and its engine. ``fault`` (a step and an error) holds for the text ``bad``."""
-
-    version = {"Version": VERSION}
-
-    def __init__(self, directory):
-        self.file = directory / "daemon.json"
-        self.program = directory / "dockerd"
-        self.program.write_text("#!/bin/sh\n")
-        self.program.chmod(0o755)
-        self.processes = {}
-        self.pid = 100
-        self.fault, self.bad = ("", BuildcacheError("no fault")), (NEW,)
-        self.restarts = []
-        self.running = []
-        # What each question for the builds finds; at the last one it stays.
-        self.builds = [0]
-        self.live_restore = False
-
-    @property
-    def text(self):
-        return self.file.read_text() if self.file.exists() else None
-
-    def fails_at(self, step):
-        return self.fault[0] == step and self.text in self.bad
-
-    def _reach(self, step):
-        if self.fails_at(step):
-            raise self.fault[1]
-
-    # The service manager's.
-
-    def main_pid(self):
-        return self.pid
-
-    def stop_limit(self):
-        self._reach("stop_limit")
-        return 0
-
-    def restart(self):
-        self.restarts.append(self.text)
-        self._reach("restart")
-        if self.fails_at("stop"):
-            return
-        self.processes.pop(self.pid, None)
-        self.pid = None
-        if not self.fails_at("start"):
-            self.pid = 100 + len(self.restarts)
-            self.processes[self.pid] = time.time() + len(self.restarts)
-
-    def has_failed(self):
-        self._reach("has_failed")
-        return False
-
-    def end(self):
-        pass
-
-    def trouble(self, since):
-        return ["no such size"]
-
-    # The engine's.
-
-    def info(self):
-        if self.file.exists() and "live-restore" in self.text:
-            self.live_restore = True
-        return {"LiveRestoreEnabled": self.live_restore}
-
-    def disk_usage(self):
-        number = self.builds.pop(0) if len(self.builds) > 1 else self.builds[0]
-        return {"BuildCache": [{"InUse": True}] * (number() if callable(number) else number)}
-
-    def containers(self):
-        return [{"State": "running", "Names": [f"/{name}"]} for name in self.running]
-
-    def client(self, connection):
-        if self.pid is None or (self.restarts and self.fails_at("answer")):
-            raise EngineError("Nobody answers.")
-        return self
 
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     """A host that obeys OLD, which nothing is known of yet."""
     found = Host(tmp_path)
-    monkeypatch.setattr(_state, "directory", lambda: str(tmp_path / "state"))
+    monkeypatch.setattr(_kept, "directory", lambda: str(tmp_path / "state"))
     monkeypatch.setattr(_lock, "LOCK_FILE", str(tmp_path / "buildcache" / "lock"))
-    monkeypatch.setattr(_restart, "EngineClient", found.client)
-    monkeypatch.setattr(_restart, "command_of", lambda pid: [str(found.program)])
-    for module in (_restart, _daemon):
+    for module in (_restart, _running, buildcache_restart):
+        monkeypatch.setattr(module, "EngineClient", found.client)
+    monkeypatch.setattr(_own, "home_of", lambda docker_host, info: Home(found.pid, True))
+    monkeypatch.setattr(_own, "command_of", lambda pid: [])
+    monkeypatch.setattr(_running, "listening_dockerd", lambda docker_host: None)
+    monkeypatch.setattr(_before, "command_of", lambda pid: [str(found.program)])
+    for module in (_before, _restart, _running, _daemon):
         monkeypatch.setattr(module, "start_of", found.processes.get)
-    for name in ("_POLL", "_ANSWER", "_DRAIN_POLL"):
+    for name in ("_POLL", "ANSWER"):
         monkeypatch.setattr(_restart, name, 0.01)
+    monkeypatch.setattr(_drain, "_POLL", 0.01)
+    monkeypatch.setattr(_drain, "open_requests", lambda pid, config: found.requests.pop(0) if found.requests else None)
     monkeypatch.setattr(buildcache_restart, "service_manager", lambda kind, service, run: found)
     before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)}
     put(found, OLD)
@@ -141,14 +75,14 @@ def put(host, text):
 
 def seen(host):
     config = read_config(str(host.file))
-    daemon = _daemon.observe_daemon(config, VERSION, None, host.pid)
+    daemon = _daemon.observe_daemon(config, lambda docker_host: None, VERSION, None, host.pid)
     return config, daemon, gc_status(daemon, VERSION)
 
 
 def write(host, text):
     """Write a text as buildcache_gc_policy does."""
     config, daemon, status = seen(host)
-    policy = _restart.from_daemon_json(json.loads(text)["builder"], VERSION)
+    policy = _before.from_daemon_json(json.loads(text)["builder"], VERSION)
     _daemon.keep_way_back(config, status.in_file, daemon, Edited(text, {}, {}, policy, True))
     put(host, text)
     _daemon.remember(read_config(str(host.file)), policy, daemon)
@@ -210,6 +144,18 @@ def test_whatever_goes_wrong_from_the_restart_on_is_undone(host, run, fault, say
     assert seen(host)[2].in_effect.restart_required is False
     known = _state.history(str(host.file))
     assert known.started.text == OLD and known.before is None
+
+
+def test_where_no_restart_was_begun_nothing_is_stopped(host, run):
+    write(host, NEW)
+    said = "systemctl --no-block restart docker failed: Unit has a bad unit file setting."
+    host.fault = ("begin", BuildcacheError(said))
+    host.end = None
+    result = run()
+    assert result["failed"] and result["rolled_back"] and not result["restarted"], result
+    assert host.restarts == [NEW] and host.text == OLD
+    assert "could not be begun" in result["msg"] and "was put back, and dockerd was not restarted" in result["msg"]
+    assert seen(host)[2].in_effect.restart_required is False
 
 
 def test_what_has_started_is_what_the_next_failure_goes_back_to(host, run):
@@ -306,6 +252,37 @@ def test_builds_are_waited_for_without_the_lock_and_looked_for_with_it(host, run
     assert result["failed"] and "A build still runs after 100ms (drain_timeout)" in result["msg"]
 
 
+def test_what_others_ask_dockerd_for_is_waited_for(host, run):
+    write(host, NEW)
+    host.requests = [["a push"], ["a push"], [], ["a build", "a save"], []]
+    assert run(drain_timeout="10s")["restarted"]
+    assert host.requests == []
+    host.processes[host.pid] = time.time() - 10
+    write(host, OLD)
+    host.requests = [["a build", "a save"]] * 1000
+    result = run()
+    assert result["failed"] and not result["restarted"]
+    assert "A build and a save still run after 100ms (drain_timeout)" in result["msg"]
+
+
+def test_containers_that_are_waited_for_do_not_forbid_a_restart(host, run):
+    write(host, NEW)
+    host.running = ["job", "service"]
+    result = run(drain_containers=["ci.job=job"])
+    assert result["failed"] and "would stop 1 running containers (service)" in result["msg"]
+    host.running = ["job"]
+    result = run(drain_containers=["ci.job=job"])
+    assert result["failed"] and "1 of the containers to wait for still run after 100ms" in result["msg"]
+
+    def the_job_ends():
+        host.running = []
+        return 0
+
+    host.builds = [0, 0, the_job_ends, 0]
+    result = run(drain_containers=["ci.job"], drain_timeout="10s")
+    assert result["restarted"] and result["containers"] == []
+
+
 def test_what_a_failed_restart_goes_back_to_has_live_restore_too(host, run, monkeypatch):
     monkeypatch.setattr(os, "kill", lambda pid, number: None)
     host.running = ["alive"]
@@ -341,7 +318,7 @@ def test_a_file_that_cannot_be_put_back_is_said_as_it_is(host, run, monkeypatch,
     host.fault = ("start", None)
     if not restarts:
         host.program.write_text("#!/bin/sh\nexit 1\n")
-    monkeypatch.setattr(_restart, "put_back", read_only)
+    monkeypatch.setattr(_way_back, "put_back", read_only)
     result = run()
     assert result["failed"] and result["restarted"] is restarts and not result["rolled_back"]
     assert "Going back failed too: its file system is mounted read-only." in result["msg"] and stands in result["msg"]
@@ -353,7 +330,7 @@ def test_on_a_full_disk_the_file_of_before_is_put_into_the_new_one(host, run, mo
 
     write(host, NEW)
     host.fault = ("start", None)
-    monkeypatch.setattr(_restart, "put_back", full)
+    monkeypatch.setattr(_way_back, "put_back", full)
     result = run()
     assert result["rolled_back"] and host.text == OLD and host.restarts == [NEW, OLD], result
 

@@ -1,0 +1,29 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Options of what the facts hold."""
+
+    DOCUMENTATION = r"""
+options:
+  records:
+    description:
+      - Whether to return every build-cache record of a builder. There can be tens of thousands.
+    type: bool
+    default: false
+  config_file:
+    description:
+      - The daemon's configuration file. Of one that the dockerd at O(docker_host) does not read, nothing is said.
+      - If not set, it is the one that this dockerd reads, by its flag C(--config-file) or by default.
+    type: path
+  deadline:
+    description:
+      - How long the engine's account of its disk is waited for, where it is slow or busy with others. What could not be
+        had by then is a finding, and the rest is told.
+    type: str
+    default: 5m
+"""

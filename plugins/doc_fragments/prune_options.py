@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Options of what a prune removes."""
+
+    DOCUMENTATION = r"""
+options:
+  containers:
+    description:
+      - V(stopped) removes all containers that do not run, and so frees their images for the next step.
+    type: str
+    choices: [keep, stopped]
+    default: keep
+  images:
+    description:
+      - V(dangling) removes images that neither a tag nor a digest names, V(unused) all that no container was made from.
+        What was pulled by its digest alone stays under V(dangling), with either image store.
+      - Images that others which stay were made on, by a commit or the classic builder, stay too; those that nothing
+        names go with the last of these others.
+    type: str
+    choices: [dangling, unused, keep]
+    default: dangling
+  images_older_than:
+    description:
+      - Removes only images that were created this long ago, such as V(36h) or V(14d). An image's age says nothing of
+        its last use, nor of when it was pulled. One without a date, or with one from before 2013, has no age and stays.
+    type: str
+  images_filters:
+    description:
+      - Removes only images with certain labels. C(label) and C(label!) take a label such as C(stage=build), or a list
+        of labels of which all must match (C(label)) or none (C(label!)).
+    type: dict
+  build_cache:
+    description:
+      - Whether to prune the build cache.
+    type: bool
+    default: true
+  bootstrap_stopped:
+    description:
+      - Starts builders that are stopped, prunes them and stops them again. Check mode starts none, and so cannot say
+        what they would lose.
+    type: bool
+    default: false
+  remove_orphaned_state:
+    description:
+      - Removes the volumes of container builders of which nothing else is left. No container mounts them, and no user
+        of the host has a builder by that name.
+    type: bool
+    default: false
+  all:
+    description:
+      - Removes shared, internal and frontend records too. A shared record's layers stay on disk while an image holds
+        them.
+    type: bool
+    default: false
+  unused_for:
+    description:
+      - Removes only records that were last used this long ago, such as V(36h), V(1h30m) or V(14d).
+      - A record stays as long as another one builds on it, so a young record keeps all its ancestors.
+    type: str
+  types:
+    description:
+      - Removes only records of these types. V(internal) and V(frontend) need O(all=true).
+    type: list
+    elements: str
+    choices: [regular, source.local, source.git.checkout, exec.cachemount, internal, frontend]
+  filters:
+    description:
+      - Removes only records that match all of these. C(id) is an id or a part of one, C(description) the full text
+        (engines since 27), C(shared) and C(private) can be true.
+    type: dict
+  reserved_space:
+    description:
+      - Keeps this much build cache in any case, such as V(20GB) or V(15%) of the file system. C(GB) is 2^30 bytes.
+      - Without O(max_used_space) and O(min_free_space) it is the limit itself, as C(--keep-storage) is.
+      - Shared records do not count, here and in the other two limits.
+    type: str
+  max_used_space:
+    description:
+      - Removes the least recently and least often used records until less build cache than this is left.
+    type: str
+  min_free_space:
+    description:
+      - Removes the least recently and least often used records until the file system has this much free.
+      - Measured on the file system that holds the data, with the blocks reserved for root, as BuildKit does.
+    type: str
+  deadline:
+    description:
+      - Ends the run after this long, with what was done so far. Includes waiting for another prune to end,
+        and for an account of the disk that is slow or turned away because others have asked for one.
+    type: str
+    default: 1h
+  facts:
+    description:
+      - Returns the facts of the prune's own last look as well, as M(buildfleet.buildcache.buildcache_facts) does, so
+        that a host need not be asked a second time. They are those after the run; in check mode, where nothing goes,
+        those of the host as it is.
+      - Other builders are asked once more for theirs, where O(builders) names any.
+    type: bool
+    default: false
+  config_file:
+    description:
+      - The daemon's configuration file, for O(facts) alone.
+      - If not set, it is the one that the dockerd at O(docker_host) reads, by its flag C(--config-file) or by default.
+    type: path
+"""

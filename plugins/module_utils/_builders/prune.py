@@ -1,0 +1,189 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Acting on the builders beyond the engine's own: each by itself, so that one that fails leaves the others done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from .._base.errors import BuildcacheError
+from .._base.records import RUNNING, STOPPED, Observation
+from .._cache.plan import BUILD_CACHE, Planned, plan
+from .._engine.prune import Done, do, prune_records
+from .buildx import nodes_for
+from .instances import known_nodes
+from .nodes import (
+    Node,
+    orphaned_volumes,
+    volume_sizes,
+)
+
+ORPHANED_STATE = "orphaned_state"
+"""The step that removes the state of builders that are gone."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A Node that is to be pruned.
+
+    ``client`` talks to it and ``before`` is the Observation of it, None where that cannot be; ``planned`` is what is to
+    go, ``here`` whether its data is the engine's, ``skipped`` or ``error`` why nothing will happen to it, and
+    ``state_bytes`` what the volume of a stopped one holds.
+    """
+
+    node: Node
+    planned: Planned = Planned(BUILD_CACHE, (), 0)
+    client: object = None
+    before: Observation | None = None
+    here: bool = False
+    skipped: str | None = None
+    error: str | None = None
+    state_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What was done to a Chosen: a Done, and the Observation afterwards, None where it was not asked."""
+
+    chosen: Chosen
+    done: Done
+    after: Observation | None = None
+
+    @property
+    def node(self):
+        """The Node."""
+        return self.chosen.node
+
+
+@dataclass(frozen=True)
+class Orphans(Done):
+    """What was done to the volumes of builders that are gone; ``sizes`` are the bytes of each by name."""
+
+    sizes: dict = field(default_factory=dict)
+
+
+class Others:
+    """The other builders that are to be pruned, and the volumes of builders that are gone if those are to go."""
+
+    def __init__(self, options, wanted, client, filesystems):
+        """``filesystems`` are those of the engine behind the EngineClient as its own steps leave them. Raises BadOption
+        for a builder that is not there, and BuilderError where buildx cannot be asked."""
+        self._wanted, self._client, self._bootstrap = wanted, client, options["bootstrap_stopped"]
+        self._buildx, nodes = nodes_for(options) if wanted.build_cache else (None, ())
+        self._chosen = choose(wanted, self._buildx, nodes, filesystems, client, self._bootstrap)
+        self._orphans = (find_orphans(client, options["buildx_config"]),) if options["remove_orphaned_state"] else ()
+
+    def pretend(self):
+        """Return what prune() would, without asking anyone for anything."""
+        return [Pruned(one, Done(one.planned, error=one.error), _left(one)) for one in self._chosen], self._orphans
+
+    def prune(self, deadline):
+        """Prune; return the Pruned of each builder, and the Orphans as a tuple, empty where they were not to go."""
+        pruned = [_prune(self._wanted, self._buildx, one, deadline, self._bootstrap) for one in self._chosen]
+        return pruned, tuple(remove_orphans(self._client, one, deadline) for one in self._orphans)
+
+
+def choose(wanted, buildx, nodes, filesystems, client, bootstrap):
+    """Return the Chosen of each Node.
+
+    ``filesystems`` are those of the engine behind the EngineClient as its own steps leave them, and ``bootstrap`` is
+    whether stopped builders are to be started. What earlier nodes free counts for the later ones.
+    """
+    chosen, filesystems = [], list(filesystems)
+    stopped = any(node.status == STOPPED for node in nodes)
+    volumes = volume_sizes(client.volumes()) if stopped else {}
+    for node in nodes:
+        one = _choose(wanted, buildx, node, filesystems, bootstrap)
+        if one.here and node.status == STOPPED:
+            one = replace(one, state_bytes=volumes.get(node.state_volume, 0))
+        if one.here and one.planned.bytes and filesystems:
+            filesystems[-1] = filesystems[-1]._replace(free=filesystems[-1].free + one.planned.bytes)
+        chosen.append(one)
+    return chosen
+
+
+def _choose(wanted, buildx, node, filesystems, bootstrap):
+    try:
+        if node.status == RUNNING or node.trouble:
+            client = buildx.node_client(node)
+            before = _on_engines_disk(client.observe(wanted.needs_disk), buildx.is_here(node), filesystems)
+            return Chosen(node, _planned(wanted, before), client, before, buildx.is_here(node))
+    except BuildcacheError as problem:
+        return Chosen(node, error=str(problem))
+    why = "It does not exist yet, or no longer: buildx makes it when it is next used."
+    if node.status == STOPPED and bootstrap:
+        why = "It is stopped, and what it holds shows only once a run without check mode has started it."
+    elif node.status == STOPPED:
+        why = "It is stopped; bootstrap_stopped: true starts it, prunes it and stops it again."
+    return Chosen(node, here=buildx.is_here(node), skipped=why)
+
+
+def _on_engines_disk(seen, here, filesystems):
+    """Return the Observation with the engine's own disk figures where its data is on the engine's disk."""
+    own = filesystems[-1] if filesystems else None
+    if here and own and seen.filesystems and seen.filesystems[0].total == own.total:
+        return seen._replace(filesystems=(own,))
+    return seen
+
+
+def _planned(wanted, seen):
+    return plan(wanted._replace(containers="keep", images="keep", embedded=True), seen)[0][-1]
+
+
+def _left(one):
+    """Return the Observation of a Chosen once its plan is done."""
+    if one.before is None:
+        return None
+    gone = set(one.planned.ids)
+    return one.before._replace(records=tuple(record for record in one.before.records if record.id not in gone))
+
+
+def _prune(wanted, buildx, one, deadline, bootstrap):
+    """Prune a Chosen. A builder that is started for it is stopped again."""
+    if bootstrap and one.node.status == STOPPED:
+        return _prune_started(wanted, buildx, one, deadline)
+    if not one.planned.ids:
+        return Pruned(one, Done(one.planned, error=one.error), one.before)
+    work = prune_records(one.planned.rules, one.before, one.client, one.client.records, deadline)
+    return Pruned(one, *do(one.planned, work, one.before, lambda: one.before._replace(records=one.client.records())))
+
+
+def _prune_started(wanted, buildx, one, deadline):
+    """Start a stopped builder, prune it, and stop it again unless somebody has come to use it."""
+    try:
+        started = buildx.start(one.node)
+    except BuildcacheError as problem:
+        return Pruned(one, Done(one.planned, error=f"It could not be started: {problem}"))
+    pruned = _prune(wanted, buildx, _choose(wanted, buildx, started, (), bootstrap=False), deadline, bootstrap=False)
+    done = pruned.done
+    try:
+        if any(record.in_use for record in buildx.node_client(started).records()):
+            raise BuildcacheError("a build has begun to use it")
+        buildx.stop(one.node)
+    except BuildcacheError as problem:
+        done = replace(done, error=done.error or f"It was started to be pruned, and still runs: {problem}.")
+    return Pruned(replace(pruned.chosen, node=one.node), done, pruned.after)
+
+
+def find_orphans(client, buildx_config):
+    """Return the Orphans that are to go from the engine behind an EngineClient.
+
+    ``buildx_config`` is a directory with a buildx configuration that is in no user's home.
+    """
+    sizes = dict(orphaned_volumes(client.volumes(), known_nodes(buildx_config)))
+    return Orphans(planned=Planned(ORPHANED_STATE, tuple(sizes), sum(sizes.values())), sizes=sizes)
+
+
+def remove_orphans(client, orphans, deadline):
+    """Remove what is to go, and return the Orphans with what went."""
+    removed, errors = [], []
+    for name in orphans.sizes:
+        try:
+            client.remove_volume(name, deadline)
+            removed.append(name)
+        except BuildcacheError as problem:
+            errors.append(str(problem))
+    claimed = sum(orphans.sizes[name] for name in removed)
+    return replace(orphans, ids=tuple(removed), bytes=claimed, error=" ".join(errors) or None)

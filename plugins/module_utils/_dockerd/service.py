@@ -1,0 +1,246 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The edge to the service manager: starting dockerd again, and what it said when it would not."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import suppress
+
+from .._base.errors import BuildcacheError
+
+_PATIENCE = 20
+"""Seconds for a service manager to answer, or to end a start that hangs."""
+
+_LONG = 600
+"""Seconds for a stop without a limit of its own."""
+
+_REQUIRING = ("Requires", "Requisite", "BindsTo")
+_SHOWN = (
+    "Id", "LoadState", "LoadError", "ActiveState", "SubState", "Job", "CanStart", "CanStop", "RefuseManualStart",
+    "RefuseManualStop", "NeedDaemonReload", "KillMode", "Restart", "ExecStartPre", "ExecStart", "Environment",
+    "EnvironmentFiles", "WorkingDirectory", "TimeoutStartUSec", "ControlGroup", *_REQUIRING,
+)  # fmt: skip
+"""The properties of a unit that tell whether and how it would start (systemd, org.freedesktop.systemd1(5))."""
+
+# Exit statuses of timeout(1).
+_TIMED_OUT, _NOT_FOUND = 124, 127
+
+_LINES = 5
+_NO_TROUBLE = re.compile(r'level"?[=:]"?(?:info|debug|warn)|\bconfiguration: *\{')
+"""dockerd's own lines that tell of no trouble. At these levels it logs its whole configuration as well."""
+
+# What dockerd can show of its configuration in an error: a password in a URL; the values of a key that stands in the
+# file and among the flags (moby, daemon/config, findConfigurationConflicts).
+_SECRETS = (
+    (re.compile(r"://[^\s\"'<>]*@"), "://***@"),
+    (re.compile(r"\(from f(?:lag|ile):.*?(?=, [\w.-]+: \(from f|$)"), "(the values are not shown)"),
+)
+
+_SPAN = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800, "month": 2629800, "y": 31557600}
+"""The units in which systemctl shows a span of time, in seconds (systemd, basic/time-util.c, format_timespan)."""
+
+
+def service_manager(kind, service, run):
+    """Return the manager of a service, by the option service_manager.
+
+    ``run(command)`` returns the exit status, what was printed, and the errors, as AnsibleModule.run_command does. All
+    methods raise BuildcacheError where a command cannot be run.
+    """
+    if kind == "auto":
+        kind = "systemd" if os.path.isdir("/run/systemd/system") else "sysvinit"
+    if kind == "sysvinit":
+        return _SysVInit(service, run)
+    return _Systemd(service, run, user=kind == "systemd_user")
+
+
+class _Systemd:
+    """systemd, or that of a user. Nothing waits for a job to end: one that hangs in start has no time limit."""
+
+    def __init__(self, service, run, user):
+        self._service = service
+        self._run = run
+        self._systemctl = ["systemctl", "--user"] if user else ["systemctl"]
+        self._own_lines = f"_SYSTEMD_{'USER_' if user else ''}UNIT={service}.service"
+        self._all_lines = f"--{'user-' if user else ''}unit={service}"
+        if user:
+            os.environ.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+
+    def main_pid(self):
+        """Return the PID of the main process of the service, None where there is none."""
+        found = self._property("MainPID")
+        return int(found) if found.isdigit() and found != "0" else None
+
+    def unit(self):
+        """Return the properties of the unit, {name: value}, and of the units that it requires: a list of them."""
+        own = self._properties(self._service)
+        names = [name for kind in _REQUIRING for name in own[0].get(kind, "").split()] if own else []
+        # Slices, targets and mounts are the manager's own and need nothing that could be missing here.
+        names = [name for name in dict.fromkeys(names) if name.endswith((".service", ".socket"))]
+        return own[0] if own else {}, self._properties(*names) if names else []
+
+    def unmet(self):
+        """Return the conditions of the unit that do not hold now: what systemd-analyze says of them.
+
+        Nothing where there is none that can tell (it can from systemd 250 on).
+        """
+        status, printed = patiently(self._run, ["systemd-analyze", "condition", f"--unit={self._service}.service"])
+        if status in (0, None):
+            return ()
+        # "docker.service: ConditionPathExists=/run/never failed." (systemd, analyze/analyze-condition.c)
+        return tuple(re.findall(r"^(?:\S+: )?((?:Condition|Assert)\w+=.*) failed\.?$", printed, re.MULTILINE))
+
+    def under_way(self):
+        """Whether a start or stop of the service has been begun, or it does not run."""
+        shown = (self._properties(self._service) or [{}])[0]
+        return shown.get("ActiveState") != "active" or shown.get("Job", "0") not in ("", "0")
+
+    def stop_limit(self):
+        """Return the seconds after which the manager kills a service that does not stop."""
+        spans = re.findall(r"(\d+)(\w+)", self._property("TimeoutStopUSec"))
+        if not spans or any(unit not in _SPAN for _number, unit in spans):
+            return _LONG
+        return sum(int(number) * _SPAN[unit] for number, unit in spans)
+
+    def restart(self):
+        """Begin a restart. The count of recent starts, of which systemd allows a few only, is set back first."""
+        for unit in (self._service, f"{self._service}.socket"):
+            self._asked("reset-failed", unit)
+        _must(self._run, [*self._systemctl, "--no-block", "restart", self._service])
+
+    def has_failed(self):
+        """Whether the manager has given up."""
+        return self._asked("is-failed", self._service) == "failed"
+
+    def end(self):
+        """End the service, or the start that it hangs in, without touching what its main process has started.
+
+        One that serves may take its time to stop.
+        """
+        patience = self.stop_limit() if self._asked("is-active", self._service) == "active" else _PATIENCE
+        self._asked("--no-block", "stop", self._service)
+        end = time.monotonic() + patience
+        while self._asked("is-active", self._service) not in ("inactive", "failed"):
+            if time.monotonic() > end:
+                for who in ("control", "main"):
+                    self._asked("kill", f"--kill-who={who}", "--signal=KILL", self._service)
+                break
+            time.sleep(0.2)
+
+    def trouble(self, since):
+        """Return the last lines in which the service tells of trouble since a moment (seconds since the epoch)."""
+        journal = ["journalctl", "--no-pager", "--output=cat", f"--since=@{int(since)}"]
+        own = patiently(self._run, [*journal, self._own_lines])[1].splitlines()
+        return _troubled(own) or _troubled(patiently(self._run, [*journal, self._all_lines])[1].splitlines())
+
+    def _properties(self, *units):
+        """Return the properties of units, a dict for each."""
+        shown = self._asked("show", f"--property={','.join(_SHOWN)}", *units)
+        return [
+            dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+            for block in shown.split("\n\n")
+            if block
+        ]
+
+    def _property(self, name):
+        # "--value" came with systemd 230.
+        return self._asked("show", f"--property={name}", self._service).partition("=")[2]
+
+    def _asked(self, *words):
+        return patiently(self._run, [*self._systemctl, *words], hint=_NO_MANAGER)[1].strip()
+
+
+class _SysVInit:
+    """The init scripts of System V."""
+
+    def __init__(self, service, run):
+        self._service = service
+        self._run = run
+        self._log = f"/var/log/{service}.log"
+        self._old_log = 0
+
+    def main_pid(self):
+        """Return the PID of the main process of the service: a script does not say."""
+        return None
+
+    def unit(self):
+        """Return no properties: a script has none."""
+        return {}, []
+
+    def unmet(self):
+        """Return no conditions."""
+        return ()
+
+    def under_way(self):
+        """Whether a start or stop has been begun: the process tells, a script does not."""
+        return False
+
+    def stop_limit(self):
+        """Return the seconds that a stop may take after restart() has returned: a script waits for it."""
+        return _PATIENCE
+
+    def restart(self):
+        """Restart, and wait for the stop, however long the containers take for that."""
+        with suppress(OSError):
+            self._old_log = os.path.getsize(self._log)
+        self.end()
+        _must(self._run, ["service", self._service, "start"])
+
+    def has_failed(self):
+        """Whether the manager has given up: a script does not say."""
+        return False
+
+    def end(self):
+        """Stop the service."""
+        patiently(self._run, ["service", self._service, "stop"], _LONG, _NO_MANAGER)
+
+    def trouble(self, since):
+        """Return the last lines of the log in which the service tells of trouble since the restart."""
+        with suppress(OSError), open(self._log, "rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            # A shorter one is a new one.
+            log.seek(self._old_log if self._old_log <= size else 0)
+            return _troubled(log.read().decode("utf-8", "replace").splitlines()[-200:])
+        return []
+
+
+def masked(text):
+    """Return what a program has printed without the credentials that it can hold."""
+    for secret, shown in _SECRETS:
+        text = secret.sub(shown, text)
+    return text
+
+
+def _troubled(lines):
+    # An error comes again with every attempt to start.
+    return list(dict.fromkeys(masked(line) for line in lines if not _NO_TROUBLE.search(line)))[-_LINES:]
+
+
+_NO_MANAGER = "Set service_manager to the one that starts dockerd."
+
+
+def patiently(run, command, patience=None, hint=""):
+    """Run a command that must end in time; return its exit status and what it printed.
+
+    Raises BuildcacheError, with a ``hint`` of what to do where the command is missing.
+    """
+    patience = _PATIENCE if patience is None else patience
+    try:
+        status, printed, errors = run(["timeout", str(patience), *command])
+    except (OSError, ValueError) as problem:
+        raise BuildcacheError(f"{' '.join(command)} cannot be run: {problem}.") from problem
+    if status == _TIMED_OUT:
+        raise BuildcacheError(f"{' '.join(command)} did not end within {patience} s.")
+    if status == _NOT_FOUND:
+        raise BuildcacheError(f"There is no {command[0]} on this host. {hint}".rstrip())
+    return status, printed + errors
+
+
+def _must(run, command):
+    status, printed = patiently(run, command, hint=_NO_MANAGER)
+    if status:
+        raise BuildcacheError(f"{' '.join(command)} failed: {masked(printed.strip())}")

@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The edge to what this collection keeps on a host between two runs: last looks, and the configuration files to go back
+to."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import asdict
+
+from .._base.errors import BuildcacheError
+from .._engine.state import directory, keep, kept
+from .._policy.history import History, Version
+from .._policy.in_effect import LastLook
+
+_HISTORIES = "in_force.json"
+"""What to put back when dockerd does not start with a new file. It may hold credentials: only its owner may read it."""
+
+_LAST_LOOKS = "last_looks.json"
+"""What buildcache_gc_policy saw when it last ran, by configuration file (see in_effect.look)."""
+
+
+def last_look(path):
+    """Return the LastLook at the configuration file at ``path``, None where there is none."""
+    return _look(_kept(_LAST_LOOKS).get(path))
+
+
+def keep_last_look(path, look):
+    """Keep a LastLook. Only a worse answer hangs on it, so that it is no error where it cannot be kept: without the
+    file's history, any write to it counts as a change of policy."""
+    with suppress(OSError):
+        _keep(_LAST_LOOKS, path, asdict(look))
+
+
+def history(path):
+    """Return the History of the configuration file at ``path``; an empty one where nothing is known."""
+    found = _kept(_HISTORIES).get(path)
+    if not isinstance(found, dict):
+        return History()
+    return History(**{name: _version(found.get(name)) for name in ("started", "before", "written")})
+
+
+def keep_history(path, known):
+    """Keep the History of the configuration file at ``path``. Raises BuildcacheError."""
+    try:
+        _keep(_HISTORIES, path, asdict(known))
+    except OSError as problem:
+        file = os.path.join(directory(), _HISTORIES)
+        raise BuildcacheError(
+            f"{file} cannot be written: {problem.strerror}. It is needed to put {path} back."
+        ) from problem
+
+
+def _version(found):
+    text = found.get("text") if isinstance(found, dict) else 0
+    look = _look(found.get("look")) if text is None or isinstance(text, str) else None
+    return Version(text, look) if look else None
+
+
+def _look(found):
+    with suppress(AttributeError, KeyError, TypeError, ValueError):
+        return LastLook(str(found["digest"]), float(found["since"]), float(found["seen"]))
+    return None
+
+
+def _keep(name, key, value):
+    keep(name, {**_kept(name), key: value})
+
+
+def _kept(name):
+    found = kept(name)
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,232 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Acting: carries a plan out against an engine, step by step, and keeps what was done whatever happens next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .._base.errors import (
+    BuildcacheError,
+    EngineError,
+)
+from .._base.records import BUILD_CACHE, IMAGES, Image, Observation, freed_bytes, record_from_api
+from .._cache.plan import (
+    FIELDS,
+    Planned,
+    plan,
+    planned_records,
+)
+from .boltdb import Unreadable
+from .host import filesystems, settled_filesystems
+from .observe import observe
+from .stores import inexact, with_store
+
+_TAKEN = (404, 409)
+"""The engine's refusals for an image that is gone, or that a container has come to use, since it was seen."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one step did: the ids that went, the bytes that the engine claims for them, and how it failed if it did."""
+
+    planned: Planned
+    ids: tuple[str, ...] = ()
+    bytes: int = 0
+    error: str | None = None
+
+    @property
+    def step(self):
+        """The name of the step."""
+        return self.planned.step
+
+
+class Decided(NamedTuple):
+    """The steps to take, the Observations before and after them, and "" or why the plan is not exact, or its bytes
+    are not."""
+
+    steps: tuple[Planned, ...]
+    before: Observation
+    left: Observation
+    doubt: str = ""
+    inexact: str = ""
+
+
+def decide(wanted, before):
+    """Return the Decided of an Observation. Where anything is to be removed, its Store is read to have it exact."""
+    steps, left = plan(wanted, before)
+    unread = dict(before.unread)
+    if BUILD_CACHE in unread or IMAGES in unread:
+        doubt = "The engine cannot list all that it holds, so that the plan is not exact. " + " ".join(unread.values())
+        return Decided(steps, before, left, doubt)
+    if not any(step.ids for step in steps):
+        return Decided(steps, before, left)
+    try:
+        before = with_store(before)
+    except Unreadable as problem:
+        doubt = (
+            "The preview is not exact: it may miss parents of images, and records that the removal of images sets "
+            f"free, and its bytes are the engine's own. {problem}"
+        )
+        return Decided(steps, before, left, doubt)
+    steps, left = plan(wanted, before)
+    return Decided(steps, before, left, inexact=inexact(before.engine))
+
+
+def carry_out(wanted, client, decided, deadline):
+    """Prune as ``wanted``, step by step, and return the tuple of Done and the Observation afterwards.
+
+    A step that has nothing to remove makes no request. A step that fails does not stop the later ones. They are
+    planned anew then, from what it left; and so are those after any step where the plan is not exact.
+    """
+    done, seen = [], decided.before
+
+    def look():
+        # Also when the deadline has come: what was removed must be seen.
+        return observe(client, deadline=deadline.or_later(client.timeout))
+
+    for number, (planned, act) in enumerate(zip(decided.steps, _ACTS)):
+        stale = any(one.error or (decided.doubt and one.ids) for one in done)
+        step = plan(wanted, seen)[0][number] if stale else planned
+        error = _unplanned(step.step, wanted, seen)
+        if step.ids and not error:
+            step_done, seen = do(step, act(step, wanted, client, seen, deadline), seen, look)
+        else:
+            step_done = Done(planned, error=error)
+        done.append(step_done)
+    return tuple(done), seen
+
+
+def do(step, removals, seen, look):
+    """Do a Planned step and return its Done and the Observation afterwards.
+
+    ``removals`` yields the ids and the claimed bytes of what went, ``look()`` returns a new Observation. An error ends
+    the step, and what it has removed by then is kept.
+    """
+    ids, reported, error, cut_off = [], 0, None, False
+    try:
+        for removed, claimed in removals:
+            ids += removed
+            reported += claimed
+    except BuildcacheError as problem:
+        error, cut_off = str(problem), getattr(problem, "cut_off", False)
+    try:
+        after = _with_hidden(seen, look())
+    except BuildcacheError as problem:
+        # Who no longer answers has given an error already, which says why.
+        after = seen
+        if cut_off:
+            error += f" What it had removed by then could not be seen: {problem}"
+    if cut_off:
+        ids += _gone(step.step, seen, after, ids)
+    return Done(step, tuple(ids), reported, error), after
+
+
+def _with_hidden(before, after):
+    """Return the Observation ``after`` with the images that the engine does not list and that ``before`` has: those on
+    which one that is left was made."""
+    seen = {image.id for image in after.images}
+    hidden = {image.id: image for image in before.images if image.hidden and image.id not in seen}
+    images = list(after.images)
+    # Grows, as parents have parents.
+    for image in images:
+        images += filter(None, [hidden.pop(image.parent, None)])
+    return after._replace(images=tuple(images))
+
+
+def _unplanned(step, wanted, seen):
+    """Return why a step cannot be done, None where it can or is not wanted."""
+    asked = {IMAGES: wanted.images != "keep", BUILD_CACHE: wanted.build_cache and wanted.embedded}
+    why = dict(seen.unread).get(step)
+    return f"Nothing was removed, since the engine cannot list what there is. {why}" if why and asked[step] else None
+
+
+def pretend(wanted, decided):
+    """Return what carry_out would, by the plan alone, without asking the engine for anything."""
+    done = tuple(
+        Done(planned, error=_unplanned(planned.step, wanted, decided.before)) for planned in decided.steps
+    )
+    return done, decided.left._replace(filesystems=decided.before.filesystems)
+
+
+def settled(before, after, done):
+    """Return an Observation with the file systems as they are once the engine has really let go of what was removed."""
+    paths = before.engine.data_dirs
+    if not any(one.ids for one in done):
+        return after._replace(filesystems=filesystems(paths))
+    claimed = max(sum(one.bytes for one in done), sum(one.planned.bytes for one in done))
+    enough = settled_filesystems(paths, lambda now: (freed_bytes(before.filesystems, now) or 0) >= claimed)
+    return after._replace(filesystems=enough)
+
+
+def _gone(step, before, after, known):
+    """Return the ids of what a step removed before its request was cut off, beside the ``known`` ones, for want of the
+    engine's answer."""
+    if step in dict(before.unread + after.unread):
+        return []
+    kept = {one.id for one in getattr(after, FIELDS[step])}.union(known)
+    return [one.id for one in getattr(before, FIELDS[step]) if one.id not in kept]
+
+
+def _prune_containers(step, wanted, client, seen, deadline):
+    answer = client.prune_containers(deadline)
+    yield answer.get("ContainersDeleted") or [], answer.get("SpaceReclaimed") or 0
+
+
+def _prune_images(step, wanted, client, seen, deadline):
+    """Not by the engine's own prunes: that of untagged images goes by other ages and takes digests for nothing with
+    the graph driver, and that of unused images takes tags off images in use, all but one of them."""
+    images, gone = {image.id: image for image in seen.images}, set()
+    known, failed = {*images, *step.ids}, []
+    # Parents that nothing names are not always seen, and mostly go with their last child.
+    for image in (images.get(name) or Image(name, (), 0, 0, 0) for name in step.ids):
+        for name in image.references or (image.id,):
+            if image.id in gone or not _is_still(client.image(name), image):
+                continue
+            try:
+                answer = client.remove_image(name, deadline)
+            except EngineError as error:
+                if error.status is None:
+                    raise
+                failed += [error] * (error.status not in _TAKEN)
+                continue
+            # It names layers and manifests as well, and not how many bytes this is.
+            deleted = [entry["Deleted"] for entry in answer or [] if entry.get("Deleted") in known]
+            gone.update(deleted)
+            yield deleted, 0
+    if failed:
+        raise failed[0]
+
+
+def _is_still(found, image):
+    """Return whether a name is still that of the Image, and one without a name still has none."""
+    named = [*(found.get("RepoTags") or ()), *(found.get("RepoDigests") or ())]
+    return found.get("Id") == image.id and bool(image.references or not named)
+
+
+def _prune_build_cache(step, wanted, client, seen, deadline):
+    def look():
+        return tuple(map(record_from_api, client.build_cache(deadline)))
+
+    return prune_records(step.rules, seen, client, look, deadline)
+
+
+def prune_records(rules, seen, client, look, deadline):
+    """Yield the ids and the claimed bytes of what goes, until nothing more does: a record may lose its last child only
+    when a later rule is asked for. ``look()`` returns the Records that are left."""
+    records, tried = seen.records, None
+    while True:
+        expected = planned_records(rules, seen._replace(records=records)).records
+        if not expected or expected == tried:
+            return
+        for rule in rules:
+            answer = client.prune_build_cache(rule, deadline)
+            yield answer.get("CachesDeleted") or [], answer.get("SpaceReclaimed") or 0
+        tried, records = expected, look()
+
+
+_ACTS = (_prune_containers, _prune_images, _prune_build_cache)
+"""What carries out each step, in the order of the plan."""

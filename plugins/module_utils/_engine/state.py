@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The edge to the files that this collection keeps on a host between two runs."""
+
+from __future__ import annotations
+
+import json
+import os
+
+ROOTS_DIRECTORY = "/var/lib/buildcache"
+"""Root's; that of any other user, whose engine is a rootless one, is in the home directory."""
+
+
+def directory():
+    """Return the directory of the state."""
+    if os.geteuid() == 0:
+        return ROOTS_DIRECTORY
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return os.path.join(base if os.path.isabs(base) else os.path.expanduser("~/.local/state"), "buildcache")
+
+
+def keep(name, value):
+    """Put a value, as JSON, in the place of the file of that name, in one step; only its owner may read it.
+
+    Raises OSError.
+    """
+    file = os.path.join(directory(), name)
+    os.makedirs(directory(), mode=0o755, exist_ok=True)
+    # Nobody else writes meanwhile: whoever does holds the host's lock.
+    descriptor = os.open(f"{file}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as new:
+        json.dump(value, new)
+        new.flush()
+        os.fsync(new.fileno())
+    os.replace(f"{file}.new", file)
+
+
+def kept(name):
+    """Return the value that was kept by a name, None where there is none that can be read."""
+    try:
+        with open(os.path.join(directory(), name), encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def forget(name):
+    """Remove what was kept by a name. Raises OSError, FileNotFoundError where there is nothing."""
+    os.unlink(os.path.join(directory(), name))

@@ -1,0 +1,62 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The story of buildcache_facts, which two modules tell: with every builder, or with the engine's own alone."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._base.errors import BadOption
+from .._base.records import EMBEDDED
+from .._base.units import SECOND, parse_duration
+from .._builders.reported import reported_rules
+from .._dockerd.daemon import local_daemon
+from .._engine.address import socket_path
+from .._engine.client import Deadline, EngineClient
+from .._engine.lock import locked
+from .._engine.observe import observe
+from .._policy.in_effect import Daemon
+from .._results.facts import facts
+from .arguments import BUILDER_OPTIONS, CONNECTION_OPTIONS, LOCK_OPTIONS, errors_reported, leave_to_the_whole
+
+OPTIONS = {
+    "records": {"type": "bool", "default": False},
+    "config_file": {"type": "path"},
+    "deadline": {"type": "str", "default": "5m"},
+}
+
+
+def facts_module(observe_builders=None, elsewhere=None):
+    """Run the module. ``observe_builders(options, client)`` returns the Builders beyond the engine's own, and
+    ``elsewhere`` is as for EngineClient; the module without them ends before anything is done where it takes them."""
+    module = AnsibleModule(
+        argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **BUILDER_OPTIONS, **OPTIONS), supports_check_mode=True
+    )
+    options = module.params
+    with errors_reported(module):
+        others = _others_asked(options["builders"])
+        seconds = parse_duration(options["deadline"], "deadline") / SECOND
+        if (others and not observe_builders) or not (elsewhere or socket_path(options["docker_host"])):
+            leave_to_the_whole(module)
+        with locked(options, shared=True):
+            deadline, client = Deadline(seconds), EngineClient(options, elsewhere)
+            builders = observe_builders(options, client) if others else None
+            observation = observe(client, deadline=deadline)
+            daemon = daemon_here(options, client, observation)
+    module.exit_json(ansible_facts={"buildcache": facts(observation, daemon, builders, options["records"])})
+
+
+def daemon_here(options, client, observation):
+    """Return the Daemon of an Observation, one of which nothing is known where the engine is not on this host."""
+    engine = observation.engine
+    if not engine.pid:
+        return Daemon()
+    return local_daemon(reported_rules, engine.version, client.docker_host, options["config_file"], engine.pid)
+
+
+def _others_asked(names):
+    if not names:
+        raise BadOption("builders: the list is empty. Name builders, or leave it out for the engine's own.")
+    return set(names) != {EMBEDDED}

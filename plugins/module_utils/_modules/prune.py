@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The story of buildcache_prune, which two modules tell: with every builder, or with the engine's own alone."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._base.records import EMBEDDED
+from .._base.units import SECOND, parse_duration
+from .._cache.options import wanted_from_options
+from .._engine.address import socket_path
+from .._engine.client import Deadline, EngineClient
+from .._engine.lock import locked
+from .._engine.observe import observe
+from .._engine.prune import carry_out, decide, pretend, settled
+from .._engine.unheard import Unheard
+from .._results.prune import all_here, failures, prune_result, warnings
+from .arguments import (
+    BUILDER_OPTIONS,
+    CONNECTION_OPTIONS,
+    LOCK_OPTIONS,
+    errors_reported,
+    go_on_unheard,
+    leave_to_the_whole,
+)
+
+OPTIONS = {
+    "containers": {"type": "str", "choices": ["keep", "stopped"], "default": "keep"},
+    "images": {"type": "str", "choices": ["dangling", "unused", "keep"], "default": "dangling"},
+    "images_older_than": {"type": "str"},
+    "images_filters": {"type": "dict"},
+    "build_cache": {"type": "bool", "default": True},
+    "bootstrap_stopped": {"type": "bool", "default": False},
+    "remove_orphaned_state": {"type": "bool", "default": False},
+    "all": {"type": "bool", "default": False},
+    "unused_for": {"type": "str"},
+    "types": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["regular", "source.local", "source.git.checkout", "exec.cachemount", "internal", "frontend"],
+    },
+    "filters": {"type": "dict"},
+    "reserved_space": {"type": "str"},
+    "max_used_space": {"type": "str"},
+    "min_free_space": {"type": "str"},
+    "deadline": {"type": "str", "default": "1h"},
+    "facts": {"type": "bool", "default": False},
+    # The one of _dockerd.daemon, which is not sent to hosts for its sake.
+    "config_file": {"type": "path"},
+}
+
+
+class NoOthers:
+    """No other builder is to be pruned."""
+
+    def pretend(self):
+        """Return the Pruned of each builder, and the Orphans."""
+        return (), ()
+
+    def prune(self, deadline):
+        """Return the Pruned of each builder, and the Orphans."""
+        return (), ()
+
+
+def prune_module(others_to_prune=None, elsewhere=None, looked=None):
+    """Run the module. ``others_to_prune(options, wanted, client, filesystems)`` returns the builders beyond the
+    engine's own, as NoOthers, ``elsewhere`` is as for EngineClient, and ``looked(options, client, observation)`` what
+    makes facts, as prune_facts.Looked; the module without them ends before anything is done where it takes one."""
+    module = AnsibleModule(
+        argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **BUILDER_OPTIONS, **OPTIONS), supports_check_mode=True
+    )
+    options = module.params
+    with errors_reported(module):
+        wanted = wanted_from_options(options)
+        seconds = parse_duration(options["deadline"], "deadline") / SECOND
+        others_asked = set(options["builders"]) != {EMBEDDED} or options["remove_orphaned_state"]
+        here = elsewhere or socket_path(options["docker_host"])
+        if not here or (others_asked and not others_to_prune) or (options["facts"] and not looked):
+            leave_to_the_whole(module)
+        with locked(options, shared=module.check_mode):
+            unheard = Unheard(options["docker_host"])
+            deadline, client = Deadline(seconds), EngineClient(options, elsewhere)
+            decided = decide(wanted, observe(client, wanted.containers == "stopped", deadline))
+            look = looked(options, client, decided.before) if options["facts"] else None
+            others = NoOthers()
+            if others_asked:
+                others = others_to_prune(options, wanted, client, decided.left.filesystems)
+            if module.check_mode:
+                done, after = pretend(wanted, decided)
+                pruned, orphans = others.pretend()
+            else:
+                go_on_unheard()
+                if others_asked or any(step.ids for step in decided.steps):
+                    unheard.begin()
+                done, after = carry_out(wanted, client, decided, deadline)
+                pruned, orphans = others.prune(deadline)
+                after = settled(decided.before, after, all_here(done, pruned, orphans))
+            result = prune_result(
+                wanted, decided.before, done, after, module.check_mode, module._diff, builders=pruned, orphans=orphans
+            )
+            if look:
+                # In check mode the host is as it was, whatever would go.
+                with errors_reported(module, result):
+                    result["ansible_facts"] = {"buildcache": look.facts(decided.before if module.check_mode else after)}
+            failed = failures(done, pruned, orphans, options["builders"])
+            unheard.end(dict(result, msg=failed))
+            doubts = (decided.doubt or decided.before.engine.doubt, decided.inexact)
+            for warning in filter(None, (*doubts, *warnings(pruned, options["builders"]))):
+                module.warn(warning)
+            if unheard.previous:
+                result["previous"] = unheard.previous
+            # With the lock still held: another run could make its entry meanwhile.
+            with unheard.told(forget_them=not module.check_mode):
+                if failed:
+                    module.fail_json(msg=failed, **result)
+                module.exit_json(**result)

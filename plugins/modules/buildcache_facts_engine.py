@@ -1,0 +1,16 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.facts import facts_module
+
+
+def main():
+    facts_module()
+
+
+if __name__ == "__main__":
+    main()

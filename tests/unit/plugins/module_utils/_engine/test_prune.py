@@ -1,0 +1,35 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a step has seen afterwards. Steps that engines carry out are in test_client.py."""
+
+from __future__ import annotations
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.kept import kept
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.options import wanted_from_options
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.plan import plan
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.prune import do
+from ansible_collections.buildfleet.buildcache.tests.unit.holdings import container, image, observation, options
+
+BASE, HIDDEN = image("base", ["base:1"]), image("hidden", parent="base", hidden=True)
+USED, OTHER = image("used", ["used:1"], parent="hidden"), image("other", ["other:1"], parent="hidden")
+
+
+def test_images_that_the_engine_does_not_list_are_seen_after_a_step_while_one_is_made_on_them():
+    before = observation(images=[BASE, USED, OTHER, HIDDEN], containers=[container("1", "used")])
+    wanted = wanted_from_options(options(images="unused"))
+    step = plan(wanted, before)[0][1]
+    assert step.ids == ("other",)
+    # As the engine lists them: without the one that nothing names.
+    listed = observation(images=[BASE, USED], containers=before.containers)
+    done, after = do(step, iter([(["other"], 0)]), before, lambda: listed)
+    assert done.error is None and after.images == (BASE, USED, HIDDEN)
+    assert {one.reason for one in kept(wanted, after)} == {"parent_image", "stopped_containers_image"}
+
+
+def test_images_that_the_engine_does_not_list_go_with_the_last_that_was_made_on_them():
+    before = observation(images=[BASE, OTHER, HIDDEN])
+    step = plan(wanted_from_options(options(images="unused")), before)[0][1]
+    _done, after = do(step, iter([(["other", "hidden"], 0)]), before, lambda: observation(images=[BASE]))
+    assert after.images == (BASE,)
