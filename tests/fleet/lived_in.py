@@ -73,13 +73,17 @@ def push(image, repository, tag):
     return f"docker tag {image} {repository}:{tag}\ndocker push --quiet {repository}:{tag} >/dev/null\n"
 
 
+def untag(image):
+    """Return a script that removes a name, which engines refuse where a container goes by that name: then it stays."""
+    return f"docker rmi {image} >/dev/null 2>&1 || true\n"
+
+
 def pull_by_digest(repository, tag):
     """Return a script that removes a pushed image's tag and pulls it by its digest, which alone names it then."""
     return f"""digest=$(docker image inspect {repository}:{tag} \\
     --format '{{{{range .RepoDigests}}}}{{{{println .}}}}{{{{end}}}}' |
     grep '^{repository}@' | head -n 1)
-docker rmi {repository}:{tag} >/dev/null
-docker pull --quiet $digest >/dev/null
+{untag(f"{repository}:{tag}")}docker pull --quiet $digest >/dev/null
 """
 
 
@@ -93,11 +97,10 @@ docker rm $container >/dev/null
 """
 
 
-def load(image, also_as=""):
+def load(image):
     """Return a script that saves an image, removes it and loads it again."""
     return f"""docker save --output {builds.CONTEXT}/archive.tar {image}
-docker rmi {image} >/dev/null
-docker load --quiet --input {builds.CONTEXT}/archive.tar >/dev/null
+{untag(image)}docker load --quiet --input {builds.CONTEXT}/archive.tar >/dev/null
 rm {builds.CONTEXT}/archive.tar
 """
 
@@ -173,12 +176,12 @@ def life(chance):
             script += classic(tag, steps) + push(tag, name(number), "1")
             script += classic(tag, [*steps, 6]) + push(tag, name(number), "1")
         elif thing == 4:
-            script += classic(tag, steps) + push(tag, name(number), "9") + f"docker rmi {tag} >/dev/null\n"
+            script += classic(tag, steps) + push(tag, name(number), "9") + untag(tag)
             script += pull_by_digest(name(number), "9")
             if chance.random() < 0.6:
                 script += f'docker tag "$digest" pinned:{number}\n'
                 script += classic(f"e{number}:1", [number], base=f"pinned:{number}")
-                script += chance.choice(("", f"docker rmi pinned:{number} >/dev/null\n"))
+                script += chance.choice(("", untag(f"pinned:{number}")))
         elif thing == 5:
             script += classic(tag, steps) + commit(tag, f"commit{number}:1", number)
             script += commit(f"commit{number}:1", chance.choice(("", f"commit{number}:2")), number + 1)
