@@ -90,5 +90,8 @@ def test_layers_of_an_image_that_was_removed_by_force_go_with_its_container(empt
 def test_what_stays_is_told_as_it_will_be(empty):
     used = lived_in.classic("base:1", [1, 2]) + lived_in.classic("kept:1", [3], base="base:1")
     used += "docker run --detach --network none kept:1 /bin/busybox sleep 900 >/dev/null\n"
-    fleet.shell(used + lived_in.classic("gone:1", [1, 2, 0]))
+    used += lived_in.classic("parent:1", [4])
+    used += "docker run --detach --network none parent:1 /bin/busybox sleep 900 >/dev/null\n"
+    used += lived_in.classic("child:1", [5], base="parent:1")
+    fleet.shell(f"{used}{lived_in.classic('gone:1', [1, 2, 0])}docker tag gone:1 parent:1\n")
     exact(images="unused")

@@ -17,6 +17,8 @@ from .boltdb import Unreadable, read
 
 _REFERENCE = b"containerd.io/gc.ref."
 _ROOT = b"containerd.io/gc.root"
+_CONTAINER_CONFIG = _REFERENCE + b"content.moby/container.config"
+"""Of what the classic builder ran an image's steps in: held with the image, and no part of its size."""
 _PARENT = b"org.mobyproject.image.parent"
 _NAME = re.compile("[0-9a-f]{64}")
 _DIGEST = re.compile("[a-z0-9+._-]+:[0-9a-fA-F]{32,}")
@@ -110,15 +112,15 @@ def _copies(sizes, below):
     return copies
 
 
-def _seen(observation, store, made_on):
+def _seen(observation, store, made_on, uncounted=frozenset()):
     """Return the Observation with its Store, and with the images that the engine does not list; ``made_on`` has the
-    parent of every image: {id: parent}."""
+    parent of every image, {id: parent}, ``uncounted`` the objects that are no part of an image's size."""
     listed = {image.id for image in observation.images}
     if listed and not listed & set(store.holders):
         raise Unreadable("it holds none of the engine's images")
     hidden = []
     for name in made_on.keys() - listed:
-        size = sum(store.sizes.get(key, 0) for key in store.reached(store.holders[name]))
+        size = sum(store.sizes.get(key, 0) for key in store.reached(store.holders[name]) - uncounted)
         layers = sum(store.sizes.get(key, 0) for key in {*store.layers.get(name, ())})
         # While it is hidden no layer counts as its own (see plan).
         hidden.append(Image(name, (), size, size - layers, 0, parent=made_on[name], hidden=True))
@@ -179,7 +181,7 @@ def _with_containerd_store(engine, observation):
     usage = read(os.path.join(root, f"io.containerd.snapshotter.v1.{engine.storage_driver}", "metadata.db"))
     usage = usage.get(b"v1", {}).get(b"snapshots", {})
     records = {record.id: record for record in observation.records}
-    sizes, references, holders, chains, layers, made_on = {}, {}, {}, {}, {}, {}
+    sizes, references, holders, chains, layers, made_on, uncounted = {}, {}, {}, {}, {}, {}, set()
     snapshot_labels = _REFERENCE + b"snapshot." + driver
     for name, blob in known.get(b"content", {}).get(b"blob", {}).items():
         labels = blob.get(b"labels", {})
@@ -189,6 +191,8 @@ def _with_containerd_store(engine, observation):
             for label, value in labels.items()
             if label.startswith(_REFERENCE)
         ]
+        if _CONTAINER_CONFIG in labels:
+            uncounted.add(labels[_CONTAINER_CONFIG].decode())
         if _ROOT in labels:
             holders.setdefault(_ROOT, []).append(name.decode())
     for name, snapshot in known.get(b"snapshots", {}).get(driver, {}).items():
@@ -224,7 +228,7 @@ def _with_containerd_store(engine, observation):
                 exported[name] = json.loads(chain)["value"]
     record_chains = {name: _nearest_chain(record, records, exported) for name, record in records.items()}
     store = Store(sizes, references, holders, chains, record_chains, layers)
-    return _seen(observation, store.as_marked(records.values()), made_on)
+    return _seen(observation, store.as_marked(records.values()), made_on, uncounted)
 
 
 def _snapshot(name):

@@ -233,6 +233,12 @@ def test_the_containerd_store_is_read_from_its_metadata(tmp_path):
         b"sha256:config": {b"size": varint(3), b"labels": {label + b"snapshot.overlayfs": b"sha256:base"}},
         b"sha256:blob": {b"size": varint(400)},
         b"sha256:garbage": {b"size": varint(7)},
+        b"sha256:untagged": {b"size": varint(11), b"labels": {label + b"content.0": b"sha256:classic"}},
+        b"sha256:classic": {
+            b"size": varint(13),
+            b"labels": {label + b"content.moby/container.config": b"sha256:container"},
+        },
+        b"sha256:container": {b"size": varint(17)},
     }
     snapshots = {
         b"sha256:base": {b"name": b"moby/1/x"},
@@ -244,7 +250,10 @@ def test_the_containerd_store_is_read_from_its_metadata(tmp_path):
         b"exported-variants": {b"content": {b"sha256:blob": b""}},
         b"mount": {b"snapshots": {b"overlayfs": {b"mount": b""}}},
     }
-    images = {b"docker.io/library/app:1": {b"target": {b"digest": b"sha256:index"}}}
+    images = {
+        b"docker.io/library/app:1": {b"target": {b"digest": b"sha256:index"}},
+        b"moby-dangling@sha256:untagged": {b"target": {b"digest": b"sha256:untagged"}},
+    }
     moby = {
         b"content": {b"blob": content},
         b"images": images,
@@ -267,7 +276,10 @@ def test_the_containerd_store_is_read_from_its_metadata(tmp_path):
         root_dir=str(engine_root),
         data_dirs=(str(root), str(engine_root)),
     )
-    store = with_store(held._replace(engine=engine)).store
+    listed = held._replace(engine=engine, images=(image("sha256:index"),))
+    seen = with_store(listed)
+    store = seen.store
+    assert [(one.id, one.size) for one in seen.images if one.hidden] == [("sha256:untagged", 11 + 13)]
 
     def gain(*gone):
         return store.bytes - store.without(gone).bytes
@@ -279,7 +291,7 @@ def test_the_containerd_store_is_read_from_its_metadata(tmp_path):
     assert gain("mount") == 37
     assert [one.shared for one in store.shares(held.records)] == [True, False, True]
     assert [one.shared for one in store.without(["sha256:index"]).shares(held.records)] == [False, False, False]
-    elsewhere = held._replace(engine=engine._replace(namespace="moby-1.1"))
+    elsewhere = listed._replace(engine=engine._replace(namespace="moby-1.1"))
     with pytest.raises(Unreadable, match="no namespace moby-1.1, but moby"):
         with_store(elsewhere)
 
