@@ -80,7 +80,7 @@ def main():
     module = AnsibleModule(argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **OPTIONS), supports_check_mode=True)
     # A connection that is cut must not end what brings dockerd back.
     go_on_unheard()
-    result = {"changed": False, "restarted": False, "rolled_back": False, "containers": []}
+    result = {"changed": False, "restarted": False, "rolled_back": False, "containers": [], "dependents": []}
     options = module.params
     with errors_reported(module, result):
         host = host_of(module)
@@ -161,6 +161,7 @@ def look_before(host, now, options, result):
         # What is written needs no room any more.
         found = found._replace(room=None)
     result["containers"] = running_containers(now.client)
+    result["dependents"] = host.service.dependents()
     is_on = found.info.get("LiveRestoreEnabled")
     switches = bool(result["containers"] and options["live_restore"] and not is_on)
     refuse_obstacles(found, options, switches and not options["allow_container_stop"])
@@ -179,7 +180,7 @@ def look_before(host, now, options, result):
 
 def restarted(host, now, options, result, warn):
     """Restart dockerd; return the Running after."""
-    with as_before_on_failure(host, result, since=time.time()):
+    with dependents_as_before(host, result), as_before_on_failure(host, result, since=time.time()):
         info = now.client.info()
         if result["containers"] and options["live_restore"] and not (info.get("LiveRestoreEnabled") or in_swarm(info)):
             now = switch_on_live_restore(host, now)
@@ -199,6 +200,30 @@ def restarted(host, now, options, result, warn):
     except BuildcacheError as problem:
         warn(f"dockerd obeys the policy. But {problem} A next restart that fails may find nothing to go back to.")
     return after
+
+
+@contextmanager
+def dependents_as_before(host, result):
+    """However a restart ends, have the units run again that ran before it and stopped with dockerd: systemd starts them
+    only after a start that went well."""
+    said, cause = "dockerd obeys the policy.", None
+    try:
+        yield
+    except BuildcacheError as problem:
+        said, cause = str(problem), problem
+    stopped = still_stopped(host, result["dependents"]) if result["restarted"] else ""
+    if cause or stopped:
+        raise BuildcacheError(f"{said} {stopped}".rstrip()) from cause
+
+
+def still_stopped(host, names):
+    """Start again what does not run of these units; return what there is to say of those that do not even then."""
+    try:
+        stopped = host.service.start_again(names, host.health_timeout)
+    except BuildcacheError as problem:
+        return f"Whether {', '.join(names)} run again is not known: {problem}"
+    told = ", ".join(f"{name} ({state})" for name, state in stopped)
+    return f"{told}: ran before and could not be started again; journalctl --unit says why." if told else ""
 
 
 @contextmanager

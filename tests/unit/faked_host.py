@@ -35,6 +35,8 @@ class Host:
         # What dockerd is asked for by others, question by question; in the end nothing is known.
         self.requests = []
         self.live_restore = False
+        # Units that stop with dockerd, and those of them that do not start again.
+        self.dependent, self.dead = [], []
 
     @property
     def text(self):
@@ -57,6 +59,13 @@ class Host:
 
     def unmet(self):
         return ()
+
+    def dependents(self):
+        return list(self.dependent)
+
+    def start_again(self, names, limit):
+        self._reach("start_again")
+        return [(name, "failed") for name in names if name in self.dead]
 
     def under_way(self):
         return False

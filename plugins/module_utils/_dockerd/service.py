@@ -20,12 +20,17 @@ _LONG = 600
 """Seconds for a stop without a limit of its own."""
 
 _REQUIRING = ("Requires", "Requisite", "BindsTo")
+_FOLLOWED_BY = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo")
+"""The properties of a unit that name those that stop with it (systemd.unit(5), Mapping of unit properties to their
+inverses)."""
+_STANDING = ("active", "activating", "reloading", "refreshing")
 _SHOWN = (
     "Id", "LoadState", "LoadError", "ActiveState", "SubState", "Job", "CanStart", "CanStop", "RefuseManualStart",
     "RefuseManualStop", "NeedDaemonReload", "KillMode", "Restart", "ExecStartPre", "ExecStart", "Environment",
-    "EnvironmentFiles", "WorkingDirectory", "TimeoutStartUSec", "ControlGroup", *_REQUIRING,
+    "EnvironmentFiles", "WorkingDirectory", "TimeoutStartUSec", "ControlGroup", "TriggeredBy", *_REQUIRING, *_FOLLOWED_BY,
 )  # fmt: skip
-"""The properties of a unit that tell whether and how it would start (systemd, org.freedesktop.systemd1(5))."""
+"""The properties of a unit that tell whether and how it would start, and what with it (systemd,
+org.freedesktop.systemd1(5))."""
 
 # Exit statuses of timeout(1).
 _TIMED_OUT, _NOT_FOUND = 124, 127
@@ -94,6 +99,40 @@ class _Systemd:
         # "docker.service: ConditionPathExists=/run/never failed." (systemd, analyze/analyze-condition.c)
         return tuple(re.findall(r"^(?:\S+: )?((?:Condition|Assert)\w+=.*) failed\.?$", printed, re.MULTILINE))
 
+    def dependents(self):
+        """Return the names of the running units that stop with the service, and with those in turn.
+
+        A unit that triggers it, as its socket does, starts with it again.
+        """
+        units = self._properties(self._service)
+        known = {name for one in units for name in (one.get("Id"), *one.get("TriggeredBy", "").split())}
+        found = []
+        while units:
+            names = {name for one in units for kind in _FOLLOWED_BY for name in one.get(kind, "").split()} - known
+            known |= names
+            units = [one for one in (self._properties(*sorted(names)) if names else []) if _stands(one)]
+            found += [one["Id"] for one in units]
+        return sorted(found)
+
+    def start_again(self, names, limit):
+        """Start those of the units that do not run, once; return those that do not in the end: [(name, its state)].
+
+        ``limit`` are the seconds after which a start that goes on is left to itself, and counts as one that runs.
+        """
+        end, begun = time.monotonic() + limit, set()
+        while True:
+            units = self._properties(*names) if names else []
+            down = [one for one in units if not _stands(one)]
+            new = [one["Id"] for one in down if _is_idle(one) and one["Id"] not in begun]
+            for name in new:
+                self._asked("reset-failed", name)
+                self._asked("--no-block", "start", name)
+            begun.update(new)
+            settled = all(one.get("ActiveState") == "active" or one in down and _is_idle(one) for one in units)
+            if settled and not new or time.monotonic() > end:
+                return [(one["Id"], one.get("ActiveState", "unknown")) for one in down]
+            time.sleep(0.2)
+
     def under_way(self):
         """Whether a start or stop of the service has been begun, or it does not run."""
         shown = (self._properties(self._service) or [{}])[0]
@@ -154,6 +193,15 @@ class _Systemd:
         return patiently(self._run, [*self._systemctl, *words], hint=_NO_MANAGER)[1].strip()
 
 
+def _stands(unit):
+    # One that ends again and again is between two starts most of the time.
+    return unit.get("ActiveState") in _STANDING and unit.get("SubState") != "auto-restart"
+
+
+def _is_idle(unit):
+    return unit.get("Job", "0") in ("", "0") and unit.get("ActiveState") in ("inactive", "failed")
+
+
 class _SysVInit:
     """The init scripts of System V."""
 
@@ -174,6 +222,15 @@ class _SysVInit:
     def unmet(self):
         """Return no conditions."""
         return ()
+
+    def dependents(self):
+        """Return no names: scripts do not depend on one another."""
+        return []
+
+    def start_again(self, names, limit):
+        """Start nothing: there are no dependents."""
+        del names, limit
+        return []
 
     def under_way(self):
         """Whether a start or stop has been begun: the process tells, a script does not."""

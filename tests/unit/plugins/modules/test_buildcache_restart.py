@@ -346,6 +346,27 @@ def test_a_restart_that_went_well_is_one_though_nothing_can_be_kept(host, run, m
     assert "dockerd obeys the policy. But in_force.json cannot be written" in str(result["warnings"])
 
 
+@pytest.mark.parametrize("fault", [("", None), ("start", None)])
+def test_what_stops_with_dockerd_runs_again_however_it_ends(host, run, fault):
+    write(host, NEW)
+    host.fault = fault
+    host.dependent, host.dead = ["agent.service", "dead.service"], ["dead.service"]
+    result = run()
+    assert result["failed"] and result["restarted"] and result["dependents"] == host.dependent, result
+    assert result["rolled_back"] == bool(fault[0])
+    said = "dockerd serves with it again. " if fault[0] else "dockerd obeys the policy. "
+    assert f"{said}dead.service (failed): ran before and could not be started again" in result["msg"], result
+    host.dead = []
+    assert "agent.service" not in run().get("msg", "")
+
+
+def test_where_nothing_was_restarted_what_depends_on_dockerd_is_left_alone(host, run):
+    write(host, NEW)
+    host.dependent = host.dead = ["agent.service"]
+    host.fault = ("begin", BuildcacheError("no"))
+    assert "agent.service" not in run()["msg"]
+
+
 def test_a_signal_does_not_end_it_while_dockerd_is_down(host, run):
     def and_be_told_to_end(real=host.restart):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -164,3 +164,66 @@ def test_what_cannot_be_run_at_all_is_said():
 def test_conditions_that_do_not_hold_are_those_that_systemd_says_have_failed(status, printed, unmet):
     service = _service.service_manager("systemd", "docker", lambda command: (status, printed, ""))
     assert service.unmet() == unmet
+
+
+class Units:
+    """systemd with these units, {name: properties}; one that is started is as ``starts`` has it, "" for not at all."""
+
+    def __init__(self, units, starts=()):
+        self.units = {name: {"Id": name, "ActiveState": "active", **of_it} for name, of_it in units.items()}
+        self.starts = {f"{name}.service": list(states) for name, states in dict(starts).items()}
+        self.started = []
+
+    def run(self, command):
+        verb, *names = [word for word in command[3:] if not word.startswith("--")]
+        if verb == "start":
+            self.started += names
+        for name, states in self.starts.items():
+            if verb == "show" and name in self.started and states:
+                self.units[name].update(states.pop(0))
+        shown = [self.units.get(name) or self.units[f"{name}.service"] for name in names] if verb == "show" else []
+        return 0, "\n\n".join("\n".join(f"{key}={value}" for key, value in one.items()) for one in shown), ""
+
+
+def test_what_stops_with_the_service_is_found_through_others_but_not_what_starts_it():
+    host = Units(
+        {
+            "docker.service": {
+                "TriggeredBy": "docker.socket", "ConsistsOf": "docker.socket part.service", "RequiredBy": "agent.service",
+                "BoundBy": "again.service idle.service",
+            },
+            "docker.socket": {},
+            "part.service": {},
+            "agent.service": {"RequiredBy": "job.service docker.service", "PropagatesStopTo": "agent.service"},
+            "job.service": {},
+            "again.service": {"ActiveState": "activating", "SubState": "auto-restart"},
+            "idle.service": {"ActiveState": "inactive", "RequiredBy": "job.service"},
+        }
+    )  # fmt: skip
+    service = service_manager("systemd", "docker", host.run)
+    assert service.dependents() == ["agent.service", "job.service", "part.service"]
+    assert service_manager("sysvinit", "docker", host.run).dependents() == []
+
+
+DOWN, COMING, UP = {"ActiveState": "inactive"}, {"ActiveState": "activating"}, {"ActiveState": "active"}
+
+
+@pytest.mark.parametrize(
+    ("states", "left"),
+    [
+        ([UP], []),
+        ([COMING, UP], []),
+        ([{"Job": "12"}, {"Job": "0", **UP}], []),
+        ([COMING, {"ActiveState": "failed"}], [("agent.service", "failed")]),
+        ([DOWN], [("agent.service", "inactive")]),
+        ([COMING], []),
+        ([{**COMING, "SubState": "auto-restart"}], [("agent.service", "activating")]),
+    ],
+)
+def test_what_does_not_run_is_started_once_and_waited_for(monkeypatch, states, left):
+    monkeypatch.setattr(_service.time, "sleep", lambda seconds: None)
+    host = Units({"agent.service": DOWN, "runs.service": UP}, {"agent": states})
+    service = service_manager("systemd", "docker", host.run)
+    assert service.start_again(["agent.service", "runs.service"], 0.05) == left
+    assert host.started == ["agent.service"]
+    assert service.start_again([], 0) == []
