@@ -22,8 +22,8 @@ UNITS = {
 RUNNING = ["bound.service", "chain.service", "needs.service", "part.service"]
 _AT = "/run/systemd/system"
 _FILES = "".join(
-    f"cat >{_AT}/{name}.service <<'END'\n[Unit]\n{lines}\n[Service]\nExecStartPre=/bin/sh -c '[ ! -e /run/broken.%n ]'\n"
-    "ExecStart=/bin/sleep 100000\nEND\n"
+    f"cat >{_AT}/{name}.service <<'END'\n[Unit]\n{lines}\n[Service]\n"
+    "ExecStartPre=/bin/sh -c '[ ! -e /run/broken.%n ]'\nExecStart=/bin/sleep 100000\nEND\n"
     for name, lines in UNITS.items()
 )
 STATES = f"systemctl is-active {' '.join(UNITS)} || true"
@@ -36,7 +36,9 @@ def dependents(alive):
     """Hosts with units that depend on dockerd: {host: PIDs of those that run}; ``idle`` was never started."""
     fleet.shell(f"{_FILES}systemctl daemon-reload\nsystemctl start {' '.join(RUNNING)}")
     yield fleet.shell(PIDS)
-    fleet.shell(f"systemctl stop {' '.join(UNITS)}; rm -f {_AT}/{{{','.join(UNITS)}}}.service /run/broken.*\n{rollouts.MENDED}")
+    fleet.shell(
+        f"systemctl stop {' '.join(UNITS)}; rm -f {_AT}/{{{','.join(UNITS)}}}.service /run/broken.*\n{rollouts.MENDED}"
+    )
     fleet.succeeded(rollouts.roll_out(rollouts.OLD, "true")[2])
 
 
@@ -51,7 +53,7 @@ def test_they_run_again_after_a_restart_and_are_named_before(dependents):
     preview = fleet.run("buildcache_restart", {"planned": True}, check=True)
     for host, result in fleet.succeeded(preview).items():
         assert result["dependents"] == RUNNING, host
-    _status, output = fleet.playbook("gc_policy", "--check", "-e", "gc_policy_ready=ci_runner")
+    _status, output = fleet.playbook("gc_policy", "--check", "-e", "gc_policy_ready=shared_ci_runner")
     assert output.count(f"and {', '.join(RUNNING)} restarted with it") == len(preview), output
     assert fleet.shell(PIDS) == dependents
     for host, result in fleet.succeeded(rollouts.roll_out(rollouts.NEW, "true")[2]).items():
@@ -69,4 +71,7 @@ def test_they_run_again_after_going_back(dependents):
 def test_one_that_does_not_start_again_is_said(dependents):
     for host, result in rollouts.roll_out(rollouts.NEW, "touch /run/broken.part.service")[2].items():
         assert result["failed"] and result["restarted"] and not result["rolled_back"], (host, result)
-        assert "dockerd obeys the policy. part.service (failed): ran before and could not" in result["msg"], (host, result)
+        assert "dockerd obeys the policy. part.service (failed): ran before and could not" in result["msg"], (
+            host,
+            result,
+        )

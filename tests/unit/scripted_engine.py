@@ -81,9 +81,7 @@ class ScriptedEngine:
             def address_string(self):
                 return "unix"
 
-        class Server(
-            socketserver.ThreadingMixIn, socketserver.UnixStreamServer if path else socketserver.TCPServer
-        ):
+        class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer if path else socketserver.TCPServer):
             daemon_threads = True
             allow_reuse_address = True
 

@@ -9,13 +9,11 @@ Source: BuildKit, cache/manager.go: Prune, pruneOnce, calculateKeepBytes, sortDe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .._base.errors import BadOption
 from .._base.records import NEVER_WITHOUT_ALL
 from .._base.units import parse_timestamp, version_tuple
-from .order import Lineage, least_worth_first
 
 
 class _Version(NamedTuple):
@@ -102,8 +100,7 @@ def engine_keep_bytes(total, free, engine_version, reserved=0, max_used=0, min_f
     return keep_bytes(total, free, reserved, max_used, min_free)
 
 
-@dataclass(frozen=True)
-class Removals:
+class Removals(NamedTuple):
     """The records that a rule removes, in order, and the ids of those of which not all go.
 
     BuildKit leaves open which of several records with the same rank goes first. ``uncertain`` has the ids of all that
@@ -113,7 +110,7 @@ class Removals:
 
     records: list
     uncertain: frozenset = frozenset()
-    used: dict = field(default_factory=dict)
+    used: dict = {}
 
 
 def removals(records, rule, engine_version, now, total=None, started_at=None):
@@ -127,6 +124,11 @@ def removals(records, rule, engine_version, now, total=None, started_at=None):
     """
     version = _version(engine_version)
     removable = {one.id for one in records if reason_to_keep(one, rule, now) is None}
+    if not removable:
+        return Removals([])
+    # Imported here: a run with nothing to do has no need of it, and loading takes time on every host.
+    from .order import Lineage, least_worth_first
+
     started_at = started_at if version.uses_parents else None
     lineage = Lineage(records, removable, now, started_at, by_age=bool(rule.unused_for))
     if rule.keep_bytes:

@@ -11,11 +11,10 @@ driver's reference count (moby, layer/layer_store.go) alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Store:
+class Store(NamedTuple):
     """An image store at one moment.
 
     ``sizes`` are the bytes of each object; ``references`` the objects that each one holds; ``holders`` the objects that
@@ -30,8 +29,8 @@ class Store:
     holders: dict
     chains: dict
     record_chains: dict
-    layers: dict = field(default_factory=dict)
-    copies: dict = field(default_factory=dict)
+    layers: dict = {}
+    copies: dict = {}
 
     @property
     def bytes(self):
@@ -45,8 +44,7 @@ class Store:
         gone = frozenset(gone)
         holders = {holder: keys for holder, keys in self.holders.items() if holder not in gone}
         reached = self.reached(key for keys in holders.values() for key in keys)
-        return replace(
-            self,
+        return self._replace(
             sizes={key: size for key, size in self.sizes.items() if key in reached},
             holders=holders,
             chains={image: chains for image, chains in self.chains.items() if image not in gone},
@@ -94,7 +92,7 @@ class Store:
                     one = by_id.get(one.parents[0]) if len(one.parents) == 1 else None
                 if one:
                     remembered[record.id] = self.record_chains[one.id]
-        return replace(self, record_chains={**self.record_chains, **remembered})
+        return self._replace(record_chains={**self.record_chains, **remembered})
 
     def own(self, records):
         """Return the records with ``shared`` where an image that is left has a record's very layers.

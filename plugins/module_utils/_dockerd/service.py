@@ -27,7 +27,8 @@ _STANDING = ("active", "activating", "reloading", "refreshing")
 _SHOWN = (
     "Id", "LoadState", "LoadError", "ActiveState", "SubState", "Job", "CanStart", "CanStop", "RefuseManualStart",
     "RefuseManualStop", "NeedDaemonReload", "KillMode", "Restart", "ExecStartPre", "ExecStart", "Environment",
-    "EnvironmentFiles", "WorkingDirectory", "TimeoutStartUSec", "ControlGroup", "TriggeredBy", *_REQUIRING, *_FOLLOWED_BY,
+    "EnvironmentFiles", "WorkingDirectory", "TimeoutStartUSec", "ControlGroup", "TriggeredBy",
+    *_REQUIRING, *_FOLLOWED_BY,
 )  # fmt: skip
 """The properties of a unit that tell whether and how it would start, and what with it (systemd,
 org.freedesktop.systemd1(5))."""

@@ -187,9 +187,7 @@ class EngineClient:
         prefix = "/v{}.{}".format(*self._api) if versioned else ""
         query = f"?{urlencode(params, doseq=True)}" if params else ""
         try:
-            answer = self._transport.request(
-                method, f"{prefix}{path}{query}", self._timeout, patience or self._timeout
-            )
+            answer = self._transport.request(method, f"{prefix}{path}{query}", self._timeout, patience or self._timeout)
         except TooSlow as problem:
             if patience:
                 # The connection is closed, at which the engine stops between two removals.

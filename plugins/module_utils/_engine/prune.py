@@ -20,10 +20,8 @@ from .._cache.plan import (
     plan,
     planned_records,
 )
-from .boltdb import Unreadable
 from .host import filesystems, settled_filesystems
 from .observe import observe
-from .stores import inexact, with_store
 
 _TAKEN = (404, 409)
 """The engine's refusals for an image that is gone, or that a container has come to use, since it was seen."""
@@ -64,6 +62,10 @@ def decide(wanted, before):
         return Decided(steps, before, left, doubt)
     if not any(step.ids for step in steps):
         return Decided(steps, before, left)
+    # Imported here, as in what else a run with nothing to do can go without: loading takes time on every host.
+    from .boltdb import Unreadable
+    from .stores import inexact, with_store
+
     try:
         before = with_store(before)
     except Unreadable as problem:
@@ -146,9 +148,7 @@ def _unplanned(step, wanted, seen):
 
 def pretend(wanted, decided):
     """Return what carry_out would, by the plan alone, without asking the engine for anything."""
-    done = tuple(
-        Done(planned, error=_unplanned(planned.step, wanted, decided.before)) for planned in decided.steps
-    )
+    done = tuple(Done(planned, error=_unplanned(planned.step, wanted, decided.before)) for planned in decided.steps)
     return done, decided.left._replace(filesystems=decided.before.filesystems)
 
 

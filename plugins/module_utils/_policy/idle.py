@@ -92,9 +92,7 @@ def _whole(parts, idle):
     found = {}
     for place, (number, _part) in enumerate(parts):
         found.setdefault(number, []).append(idle.get(place))
-    return {
-        number: tuple(sorted({parts[one][0] for one in by})) for number, by in found.items() if None not in by
-    }
+    return {number: tuple(sorted({parts[one][0] for one in by})) for number, by in found.items() if None not in by}
 
 
 def _idle_parts(parts, shared):

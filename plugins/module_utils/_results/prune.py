@@ -14,7 +14,6 @@ from .._base.records import (
 )
 from .._cache.kept import as_decided, kept, kept_by_builders
 from .._cache.plan import BUILD_CACHE
-from .diff import objects, prune_diff
 
 NOTABLE_SHARE, NOTABLE_BYTES = 0.05, 2**20
 """The share of the reported bytes, and the bytes, from which on a shortfall is explained: below, it may be noise."""
@@ -44,6 +43,9 @@ def prune_result(wanted, before, done, after, check_mode, with_diff, builders=()
         },
     }
     if with_diff:
+        # Imported here: few runs show one, and loading takes time on every host.
+        from .diff import objects, prune_diff
+
         steps = [(one.step, one, before) for one in done]
         asked = [one for one in builders if one.chosen.before]
         steps += [(f"{one.done.step} of {one.node.label}", one.done, one.chosen.before) for one in asked]

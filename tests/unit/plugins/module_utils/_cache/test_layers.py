@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 import pytest
 
@@ -62,7 +61,7 @@ def test_bytes_come_back_when_the_last_holder_lets_go():
 
 def test_a_record_is_shared_as_long_as_a_descendant_is():
     # As the containerd store has it: images are known by their whole chains alone.
-    store = replace(STORE, chains={"i-old": ["old"], "i-new": ["new"]})
+    store = STORE._replace(chains={"i-old": ["old"], "i-new": ["new"]})
     assert [one.shared for one in store.own(HELD.records)] == [False, True, True, False]
     assert [one.shared for one in store.shares(HELD.records)] == [True, True, True, False]
     left = store.without(["i-old", "i-new"])
@@ -74,7 +73,7 @@ def test_a_record_is_shared_as_long_as_a_descendant_is():
 
 def test_a_mark_that_a_records_own_chain_does_not_explain_is_an_ancestors():
     # Marked for an image of the base alone, which is what the engine knew of it; its own image is gone.
-    store = replace(STORE, chains={"i-base": ["base"], "i-new": ["new"]})
+    store = STORE._replace(chains={"i-base": ["base"], "i-new": ["new"]})
     records = (*HELD.records[:2], record("r-top", 1, shared=True, parents=("r-old",)), *HELD.records[2:])
     marked = store.as_marked(records)
     assert [one.shared for one in store.shares(records)] == [True, False, False, True, False]
@@ -97,7 +96,7 @@ def test_what_containers_wrote_comes_back_with_them():
 
 
 def test_sizes_of_images_that_stay_are_those_of_afterwards():
-    store = replace(STORE, layers={"i-old": ["base", "old"], "i-new": ["base", "new"]})
+    store = STORE._replace(layers={"i-old": ["base", "old"], "i-new": ["base", "new"]})
     _steps, left = plan(wanted_from_options(options()), HELD._replace(store=store))
     assert [(one.id, one.unique_size) for one in left.images] == [("i-new", 120)]
 
@@ -110,7 +109,7 @@ def test_layers_of_hidden_parents_are_shared_as_the_engine_counts_them(version, 
     layers = {"i-old": ["base", "old"], "i-new": ["base", "new"], "i-hidden": ["base"]}
     hidden = image("i-hidden", unique=0, hidden=True)
     held = HELD._replace(
-        store=replace(STORE, layers=layers),
+        store=STORE._replace(layers=layers),
         images=(HELD.images[0], hidden, HELD.images[1]._replace(parent="i-hidden")),
     )
     held = held._replace(engine=held.engine._replace(version=version, image_store=of_store))

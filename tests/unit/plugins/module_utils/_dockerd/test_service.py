@@ -189,8 +189,8 @@ def test_what_stops_with_the_service_is_found_through_others_but_not_what_starts
     host = Units(
         {
             "docker.service": {
-                "TriggeredBy": "docker.socket", "ConsistsOf": "docker.socket part.service", "RequiredBy": "agent.service",
-                "BoundBy": "again.service idle.service",
+                "TriggeredBy": "docker.socket", "ConsistsOf": "docker.socket part.service",
+                "RequiredBy": "agent.service", "BoundBy": "again.service idle.service",
             },
             "docker.socket": {},
             "part.service": {},

@@ -118,7 +118,7 @@ def test_a_connection_that_the_engine_has_closed_is_opened_again(serve, form):
         ({"json": USAGE, "chunked": 3, "cut": True}, "Cannot talk to the engine"),
         ({"drop": True}, "Cannot talk to the engine"),
         ({"text": "<html>Welcome</html>"}, "is not a Docker engine: it sent no JSON, but '<html>Welcome</html>'"),
-        ({"text": json.dumps(USAGE)[:40]}, "is not a Docker engine: it sent no JSON, but '{\"BuildCache\""),
+        ({"text": json.dumps(USAGE)[:40]}, 'is not a Docker engine: it sent no JSON, but \'{"BuildCache"'),
         ({"text": ""}, "is not a Docker engine: it sent no JSON, but ''"),
         ({"length": 3 * 10**9, "text": "{"}, "with more than 128 MiB, which was not read"),
     ],
@@ -208,10 +208,14 @@ def test_a_long_prune_outlives_the_timeout_and_ends_at_the_deadline(serve):
 def test_characters_of_every_kind_reach_the_engine(serve):
     engine = serve(dict(quiet_engine(), **{"POST /build/prune": [PRUNED]}))
     client_of(engine).prune_build_cache(Rule(description="größe & co #1 +%"), Deadline(5))
-    assert engine.writes == [
-        "POST /build/prune?all=false&filters=%7B%22description%22%3A+%5B%22%5C%22gr%5Cu00f6%5Cu00dfe+"
-        "%26+co+%231+%2B%25%5C%22%22%5D%7D"
-    ] or "description" in engine.writes[0]
+    assert (
+        engine.writes
+        == [
+            "POST /build/prune?all=false&filters=%7B%22description%22%3A+%5B%22%5C%22gr%5Cu00f6%5Cu00dfe+"
+            "%26+co+%231+%2B%25%5C%22%22%5D%7D"
+        ]
+        or "description" in engine.writes[0]
+    )
 
 
 def test_a_queue_that_is_full_is_waited_for(tmp_path):
