@@ -36,6 +36,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.own
     require_service,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.restart import (
+    ANSWERS_WITHIN,
     note_success,
     restart,
     switch_on_live_restore,
@@ -69,7 +70,7 @@ OPTIONS = {
     "allow_container_stop": {"type": "bool", "default": False},
     "drain_timeout": {"type": "str", "default": "30m"},
     "drain_containers": {"type": "list", "elements": "str", "default": []},
-    "health_timeout": {"type": "str", "default": "60s"},
+    "health_timeout": {"type": "str"},
     "allow_store_change": {"type": "bool", "default": False},
     "planned": {"type": "bool", "default": False},
     "rendered": {"type": "dict"},
@@ -125,7 +126,7 @@ def host_of(module):
         connection=options,
         service=service,
         config_file=config_path(options["config_file"], home.pid),
-        health_timeout=_seconds(options, "health_timeout"),
+        health_timeout=_seconds(options, "health_timeout") if options["health_timeout"] else None,
         replace=module.atomic_move,
         run=run,
         reported_by=reported_rules,
@@ -219,7 +220,7 @@ def dependents_as_before(host, result):
 def still_stopped(host, names):
     """Start again what does not run of these units; return what there is to say of those that do not even then."""
     try:
-        stopped = host.service.start_again(names, host.health_timeout)
+        stopped = host.service.start_again(names, host.health_timeout or ANSWERS_WITHIN)
     except BuildcacheError as problem:
         return f"Whether {', '.join(names)} run again is not known: {problem}"
     told = ", ".join(f"{name} ({state})" for name, state in stopped)

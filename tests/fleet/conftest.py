@@ -126,7 +126,6 @@ def rollout(alive, tmp_path):
         given = {
             "buildcache_hosts": ",".join([*alive, "rest"]), "gc_policy_serial": f"{len(alive)},100%",
             "gc_policy_rules": rollouts.NEW, "gc_policy_backup": True,
-            "gc_policy_health_timeout": f"{rollouts.HEALTH}s",
             **{f"gc_policy_{word}_tasks": str(tmp_path / f"{word}.yml") for word in ("drain", "undrain")}, **variables,
         }  # fmt: skip
         results = fleet.playbook_results(

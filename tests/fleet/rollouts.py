@@ -11,8 +11,6 @@ import fleet
 
 OLD, NEW = [{"max_used_space": "21GB"}], [{"max_used_space": "33GB"}]
 DROP_IN = "/run/systemd/system/docker.service.d"
-HEALTH = 60  # seconds that a start may take before it is taken for one that hangs
-
 
 MENDED = f"""
 rm -rf {DROP_IN} /run/fault; systemctl daemon-reload
@@ -32,7 +30,7 @@ def drop_in(lines):
 
 def roll_out(rules, script, on=None, **options):
     """Write a policy, run a script, restart: what each of the three gave, {host: result}."""
-    restart = {"health_timeout": f"{HEALTH}s", "drain_timeout": "20s", **options}
+    restart = {"drain_timeout": "20s", **options}
     return fleet.play(
         [
             fleet.task("buildcache_gc_policy", {"rules": rules}),

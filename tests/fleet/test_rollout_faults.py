@@ -72,8 +72,8 @@ def without_our_check(tmp_path_factory):
 @pytest.mark.parametrize("fault", variants(FAULTS, first=1))
 def test_a_host_is_as_it_was_before_and_the_rollout_ends_after(alive, rollout, without_our_check, fault):
     script, restarted = FAULTS[fault]
-    # A failure that is known is not waited for, else the command's own limit would end it; the default is waited for.
-    health = {"gc_policy_health_timeout": "" if "hangs" in fault else f"{2 * fleet.TIME_LIMIT}s"}
+    # A failure that is known is not waited for: docker's unit sets a start no limit, and so has ten minutes.
+    health = {"gc_policy_health_timeout": "30s" if "hangs" in fault else ""}
     texts = daemon.texts()
     try:
         results, undrained = rollout(script, environment=without_our_check if "past our" in fault else None, **health)
@@ -89,6 +89,31 @@ def test_a_host_is_as_it_was_before_and_the_rollout_ends_after(alive, rollout, w
         assert result["failed"] and result["rolled_back"] and failed[host]["msg"] == result["msg"], (host, result)
         assert "was put back" in result["msg"] and "Traceback" not in result["msg"], (host, result)
         assert result["restarted"] is restarted, (host, result)
+
+
+_HANGS = f'ExecStartPre=/bin/sh -c "! {_WITH_NEW} || exec sleep 600"'
+_DIES = f'ExecStartPre=/bin/sh -c "! {_WITH_NEW}"'
+STARTS = {
+    "given up by its unit": (f"TimeoutStartSec=3s\\n{_HANGS}", False),
+    "slow": ("ExecStartPre=/bin/sleep 75", True),
+    "slow, and slow in going back": (f"{_DIES}\\nExecStartPre=/bin/sleep 75", False),
+}
+
+
+@pytest.mark.parametrize("start", variants(STARTS, first=1))
+def test_a_start_that_goes_on_is_left_alone(alive, start):
+    lines, comes_back = STARTS[start]
+    texts = daemon.texts()
+    try:
+        ended = rollouts.roll_out(rollouts.NEW, rollouts.drop_in(lines))[2]
+        for host, result in ended.items():
+            assert result["restarted"] and result["failed"] is not comes_back, (host, result)
+            assert result["rolled_back"] is not comes_back, (host, result)
+    finally:
+        fleet.shell(rollouts.MENDED)
+    if comes_back:
+        fleet.succeeded(rollouts.roll_out(rollouts.OLD, "true")[2])
+    rollouts.as_before(alive, texts)
 
 
 def test_a_full_disk_leaves_the_file_and_ends_the_rollout(alive, rollout):

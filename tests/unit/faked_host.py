@@ -35,6 +35,8 @@ class Host:
         # What dockerd is asked for by others, question by question; in the end nothing is known.
         self.requests = []
         self.live_restore = False
+        # Seconds that a start may take by its unit, and whether it goes on.
+        self.patience, self.starting = 0.1, False
         # Units that stop with dockerd, and those of them that do not start again.
         self.dependent, self.dead = [], []
 
@@ -68,7 +70,10 @@ class Host:
         return [(name, "failed") for name in names if name in self.dead]
 
     def under_way(self):
-        return False
+        return self.starting
+
+    def start_limit(self):
+        return self.patience
 
     def stop_limit(self):
         self._reach("stop_limit")

@@ -24,6 +24,8 @@ from .state import keep_history
 LIVE_RESTORE = ("live-restore",)
 
 _POLL = 0.5
+ANSWERS_WITHIN = 60
+"""Seconds for a dockerd whose start is over to answer and to obey its file."""
 _RELOAD_LIMIT = 15
 
 
@@ -56,6 +58,7 @@ def restart(host, config):
     where the manager did not take the restart and dockerd runs as before."""
     old = pid_of(config, host)
     started = start_of(old)
+    limit = host.health_timeout or host.service.start_limit()
     try:
         host.service.restart()
     except (BuildcacheError, OSError) as problem:
@@ -63,12 +66,16 @@ def restart(host, config):
             raise
         raise NotBegun(f"A restart could not be begun: {problem}") from problem
     _wait_for_end(host, old, started)
-    end = time.monotonic() + host.health_timeout
+    end = time.monotonic() + limit
     new = None
     while time.monotonic() < end:
         time.sleep(_POLL)
         if host.service.has_failed():
             raise NotHealthy("dockerd did not start.")
+        if not (host.health_timeout or host.service.under_way()):
+            # Its start is over by its own word.
+            limit = min(limit, ANSWERS_WITHIN)
+            end = min(end, time.monotonic() + limit)
         # Not before there is a new process: asking the socket would have systemd start one.
         new = start_of(pid_of(config, host))
         if new in (None, started):
@@ -82,7 +89,8 @@ def restart(host, config):
             raise NotHealthy("dockerd came back, but does not obey the GC policy in its file.")
         return after
     said = "did not start" if new in (None, started) else "did not answer"
-    raise NotHealthy(f"dockerd {said} within {host.health_timeout:.0f} s (health_timeout).")
+    by = "health_timeout" if host.health_timeout else "set health_timeout to give it longer"
+    raise NotHealthy(f"dockerd {said} within {limit:.0f} s ({by}).")
 
 
 def _wait_for_end(host, pid, started):

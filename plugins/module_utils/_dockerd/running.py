@@ -31,13 +31,14 @@ class NotHealthy(BuildcacheError):
 
 class Host(NamedTuple):
     """What a restart is done with: the connection options, the service's manager, the path of the configuration file,
-    how long to wait (seconds) for health, ``replace`` as for write_config, ``run`` as for service_manager,
-    ``reported_by`` as for observe_daemon, and ``elsewhere`` as for EngineClient."""
+    how long a start may take (seconds, None for as long as its manager lets it go on), ``replace`` as for
+    write_config, ``run`` as for service_manager, ``reported_by`` as for observe_daemon, and ``elsewhere`` as for
+    EngineClient."""
 
     connection: dict
     service: object
     config_file: str
-    health_timeout: float
+    health_timeout: float | None
     replace: object
     run: object
     reported_by: object

@@ -17,18 +17,30 @@ _PATIENCE = 20
 """Seconds for a service manager to answer, or to end a start that hangs."""
 
 _LONG = 600
-"""Seconds for a stop without a limit of its own."""
+"""Seconds for a start or a stop without a limit of its own."""
+
+_TIMES_THE_LAST = 5
+"""So many times as long as its last start may a start without a limit take: a host grows, and may be busy."""
+
+_PARTS_OF_A_START = 3
+"""ExecStartPre=, ExecStart= and ExecStartPost= have the unit's time for a start each (systemd, core/service.c,
+service_arm_timer)."""
+
+_STARTS = 3
+"""So many automatic restarts are no start that goes on."""
 
 _REQUIRING = ("Requires", "Requisite", "BindsTo")
 _FOLLOWED_BY = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo")
 """The properties of a unit that name those that stop with it (systemd.unit(5), Mapping of unit properties to their
 inverses)."""
+_LAST_START = ("InactiveExitTimestampMonotonic", "ActiveEnterTimestampMonotonic")
+"""The properties that tell when the last start began and when it was over, in microseconds."""
 _STANDING = ("active", "activating", "reloading", "refreshing")
 _SHOWN = (
     "Id", "LoadState", "LoadError", "ActiveState", "SubState", "Job", "CanStart", "CanStop", "RefuseManualStart",
     "RefuseManualStop", "NeedDaemonReload", "KillMode", "Restart", "ExecStartPre", "ExecStart", "Environment",
-    "EnvironmentFiles", "WorkingDirectory", "TimeoutStartUSec", "ControlGroup", "TriggeredBy",
-    *_REQUIRING, *_FOLLOWED_BY,
+    "EnvironmentFiles", "WorkingDirectory", "TimeoutStartUSec", "ControlGroup", "TriggeredBy", "NRestarts",
+    *_LAST_START, *_REQUIRING, *_FOLLOWED_BY,
 )  # fmt: skip
 """The properties of a unit that tell whether and how it would start, and what with it (systemd,
 org.freedesktop.systemd1(5))."""
@@ -83,11 +95,11 @@ class _Systemd:
 
     def unit(self):
         """Return the properties of the unit, {name: value}, and of the units that it requires: a list of them."""
-        own = self._properties(self._service)
-        names = [name for kind in _REQUIRING for name in own[0].get(kind, "").split()] if own else []
+        own = self._own()
+        names = [name for kind in _REQUIRING for name in own.get(kind, "").split()]
         # Slices, targets and mounts are the manager's own and need nothing that could be missing here.
         names = [name for name in dict.fromkeys(names) if name.endswith((".service", ".socket"))]
-        return own[0] if own else {}, self._properties(*names) if names else []
+        return own, self._properties(*names) if names else []
 
     def unmet(self):
         """Return the conditions of the unit that do not hold now: what systemd-analyze says of them.
@@ -136,15 +148,22 @@ class _Systemd:
 
     def under_way(self):
         """Whether a start or stop of the service has been begun, or it does not run."""
-        shown = (self._properties(self._service) or [{}])[0]
+        shown = self._own()
         return shown.get("ActiveState") != "active" or shown.get("Job", "0") not in ("", "0")
+
+    def start_limit(self):
+        """Return the seconds in which a start has to have ended: what its unit gives it, and where that is no limit
+        what starts take on this host."""
+        shown = self._own()
+        given = _seconds(shown.get("TimeoutStartUSec", ""))
+        if given:
+            return _PARTS_OF_A_START * given
+        left, reached = (int(shown.get(name) or 0) for name in _LAST_START)
+        return max(_LONG, _TIMES_THE_LAST * (reached - left) / 1e6)
 
     def stop_limit(self):
         """Return the seconds after which the manager kills a service that does not stop."""
-        spans = re.findall(r"(\d+)(\w+)", self._property("TimeoutStopUSec"))
-        if not spans or any(unit not in _SPAN for _number, unit in spans):
-            return _LONG
-        return sum(int(number) * _SPAN[unit] for number, unit in spans)
+        return _seconds(self._property("TimeoutStopUSec")) or _LONG
 
     def restart(self):
         """Begin a restart. The count of recent starts, of which systemd allows a few only, is set back first."""
@@ -153,8 +172,9 @@ class _Systemd:
         _must(self._run, [*self._systemctl, "--no-block", "restart", self._service])
 
     def has_failed(self):
-        """Whether the manager has given up."""
-        return self._asked("is-failed", self._service) == "failed"
+        """Whether the manager has given up or never begun, or has tried often enough."""
+        shown = self._own()
+        return _is_idle(shown) or int(shown.get("NRestarts") or 0) >= _STARTS
 
     def end(self):
         """End the service, or the start that it hangs in, without touching what its main process has started.
@@ -186,12 +206,23 @@ class _Systemd:
             if block
         ]
 
+    def _own(self):
+        return (self._properties(self._service) or [{}])[0]
+
     def _property(self, name):
         # "--value" came with systemd 230.
         return self._asked("show", f"--property={name}", self._service).partition("=")[2]
 
     def _asked(self, *words):
         return patiently(self._run, [*self._systemctl, *words], hint=_NO_MANAGER)[1].strip()
+
+
+def _seconds(span):
+    """Return the seconds of a span of time as systemctl shows it, None for one without an end."""
+    parts = re.findall(r"(\d+)(\w+)", span)
+    if not parts or any(unit not in _SPAN for _number, unit in parts):
+        return None
+    return sum(int(number) * _SPAN[unit] for number, unit in parts)
 
 
 def _stands(unit):
@@ -236,6 +267,11 @@ class _SysVInit:
     def under_way(self):
         """Whether a start or stop has been begun: the process tells, a script does not."""
         return False
+
+    def start_limit(self):
+        """Return the seconds in which dockerd has to answer after restart() has returned: a script does not tell how
+        far it is."""
+        return _PATIENCE * 3
 
     def stop_limit(self):
         """Return the seconds that a stop may take after restart() has returned: a script waits for it."""

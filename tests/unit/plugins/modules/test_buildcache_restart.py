@@ -360,6 +360,19 @@ def test_what_stops_with_dockerd_runs_again_however_it_ends(host, run, fault):
     assert "agent.service" not in run().get("msg", "")
 
 
+@pytest.mark.parametrize(("starting", "seconds"), [(True, 0.3), (False, 0.1)])
+def test_a_start_has_what_its_manager_gives_it_and_an_answer_what_answers_take(
+    host, run, monkeypatch, starting, seconds
+):
+    monkeypatch.setattr(_restart, "ANSWERS_WITHIN", 0.1)
+    write(host, NEW)
+    host.fault, host.patience, host.starting = ("answer", None), 0.3, starting
+    began = time.monotonic()
+    result = run(health_timeout=None)
+    assert result["failed"] and "did not answer within 0 s (set health_timeout to give it longer)" in result["msg"]
+    assert time.monotonic() - began >= seconds
+
+
 def test_where_nothing_was_restarted_what_depends_on_dockerd_is_left_alone(host, run):
     write(host, NEW)
     host.dependent = host.dead = ["agent.service"]

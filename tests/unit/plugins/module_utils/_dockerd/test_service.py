@@ -37,9 +37,9 @@ def test_systemd_restarts_without_waiting_and_forgets_earlier_starts():
 
 def test_a_users_engine_is_the_users_systemds(monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
-    host = Host(**{"is-failed": (0, "failed\n", "")})
+    host = Host(show=(0, "ActiveState=failed\n", ""))
     assert service_manager("systemd_user", "docker", host.run).has_failed()
-    assert host.commands == ["systemctl --user is-failed docker"]
+    assert host.commands[0].startswith("systemctl --user show --property=") and host.commands[0].endswith(" docker")
 
 
 def test_an_init_script_is_run_to_its_end():
@@ -84,6 +84,41 @@ def test_trouble_is_what_dockerd_says_of_it_once_and_without_its_configuration()
 def test_a_stop_may_take_what_its_unit_gives_it(printed, limit):
     host = Host(**{"--property=TimeoutStopUSec": (0, f"TimeoutStopUSec={printed}\n", "")})
     assert service_manager("systemd", "docker", host.run).stop_limit() == limit
+
+
+@pytest.mark.parametrize(
+    ("given", "left", "reached", "limit"),
+    [
+        ("1min 30s", 5, 7, 270),
+        ("infinity", 0, 0, 600),
+        ("infinity", 10_000_000, 85_000_000, 600),
+        ("infinity", 10_000_000, 310_000_000, 1500),
+        # The last start never came to its end.
+        ("infinity", 310_000_000, 10_000_000, 600),
+        ("", "", "", 600),
+    ],
+)
+def test_a_start_may_take_what_its_unit_gives_it_or_what_starts_take_here(given, left, reached, limit):
+    last = {"InactiveExitTimestampMonotonic": left, "ActiveEnterTimestampMonotonic": reached}
+    host = Units({"docker.service": {"TimeoutStartUSec": given, **last}})
+    assert service_manager("systemd", "docker", host.run).start_limit() == limit
+
+
+@pytest.mark.parametrize(
+    ("unit", "failed"),
+    [
+        ({"ActiveState": "failed"}, True),
+        ({"ActiveState": "inactive"}, True),
+        ({"ActiveState": "inactive", "Job": "7"}, False),
+        ({"ActiveState": "activating", "SubState": "start-pre", "NRestarts": "0"}, False),
+        ({"ActiveState": "activating", "SubState": "auto-restart", "NRestarts": "2"}, False),
+        ({"ActiveState": "activating", "SubState": "auto-restart", "NRestarts": "3"}, True),
+        ({"ActiveState": "active"}, False),
+    ],
+)
+def test_a_start_that_goes_on_has_not_failed(unit, failed):
+    host = Units({"docker.service": unit})
+    assert service_manager("systemd", "docker", host.run).has_failed() is failed
 
 
 @pytest.mark.parametrize(("printed", "pid"), [("MainPID=17\n", 17), ("MainPID=0\n", None), ("", None)])
