@@ -49,6 +49,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.run
     running_containers,
     serves,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.same import held, require_same
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.service import service_manager
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.way_back import go_back
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.client import EngineClient
@@ -157,7 +158,7 @@ def restart_needed(now, options):
 def look_before(host, now, options, result):
     """Refuse what would keep dockerd from starting, or from starting as it was. Note the running containers, and refuse
     where a restart would stop them and nobody has said that it may."""
-    found = seen(host.service, now.client.info(), now.version, now.config, now.pid, now.daemon.started_at)
+    found = seen_now(host, now)
     if not options["planned"]:
         # What is written needs no room any more.
         found = found._replace(room=None)
@@ -179,6 +180,17 @@ def look_before(host, now, options, result):
         )
 
 
+def seen_now(host, now):
+    """Return what is Seen of the host."""
+    return seen(host.service, now.client.info(), now.version, now.config, now.pid, now.daemon.started_at)
+
+
+def containers_outlive(host, now):
+    """Whether running containers outlive a restart."""
+    found = seen_now(host, now)
+    return bool(found.info.get("LiveRestoreEnabled")) and not live_restore_fails(found)
+
+
 def restarted(host, now, options, result, warn):
     """Restart dockerd; return the Running after."""
     with dependents_as_before(host, result), as_before_on_failure(host, result, since=time.time()):
@@ -190,12 +202,15 @@ def restarted(host, now, options, result, warn):
         # From here on dockerd comes back before this process ends. Not ignored, which commands would inherit.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_signal: None)
+        before, outlive = held(now.client), containers_outlive(host, now)
         result["restarted"] = result["changed"] = True
         try:
             after = restart(host, now.config)
         except NotBegun:
             result["restarted"] = False
             raise
+        if not options["allow_store_change"]:
+            require_same(before, after.client, outlive, ANSWERS_WITHIN)
     try:
         note_success(after)
     except BuildcacheError as problem:

@@ -28,6 +28,14 @@ def drop_in(lines):
     return f"mkdir -p {DROP_IN}; printf '[Service]\\n{lines}\\n' >{DROP_IN}/fault.conf; systemctl daemon-reload"
 
 
+def program(lines):
+    """Return a script that puts a program of these lines of bash in dockerd's place; that one is ``$0.real`` then."""
+    return (
+        "dockerd=$(command -v dockerd); mv $dockerd $dockerd.real\n"
+        f"cat >$dockerd <<'END'\n#!/bin/bash\n{lines}\nEND\nchmod +x $dockerd\n"
+    )
+
+
 def roll_out(rules, script, on=None, **options):
     """Write a policy, run a script, restart: what each of the three gave, {host: result}."""
     restart = {"drain_timeout": "20s", **options}

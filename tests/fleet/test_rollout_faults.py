@@ -21,13 +21,6 @@ from variants import variants
 _WITH_NEW = f"grep -q 33 {daemon.CONFIG}"
 
 
-def _program(lines):
-    return (
-        "dockerd=$(command -v dockerd); mv $dockerd $dockerd.real\n"
-        f"cat >$dockerd <<'END'\n#!/bin/bash\n{lines}\nEND\nchmod +x $dockerd\n"
-    )
-
-
 # Each by a script that runs between the writing and the restart; they hold as long as the new policy is in the file.
 # With what they end: dockerd was restarted in between, or the file was found to be bad before that.
 FAULTS = {
@@ -37,9 +30,9 @@ FAULTS = {
         f'sed -i \'1,/{{/s|{{|{{ "exec-opts": ["native.cgroupdriver=none"],|\' {daemon.CONFIG}',
         True,
     ),
-    "a dockerd that cannot be run": (_program("echo no such library >&2; exit 127"), False),
+    "a dockerd that cannot be run": (rollouts.program("echo no such library >&2; exit 127"), False),
     "a dockerd that dies": (
-        _program(
+        rollouts.program(
             f'[[ $* == *--v* ]] || ! {_WITH_NEW} || {{ echo "it died" >&2; exit 1; }}; exec -a "$0" "$0.real" "$@"'
         ),
         True,

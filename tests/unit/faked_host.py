@@ -37,6 +37,8 @@ class Host:
         self.live_restore = False
         # Seconds that a start may take by its unit, and whether it goes on.
         self.patience, self.starting = 0.1, False
+        # What /info says of the store that the bad text puts in force.
+        self.other = {}
         # Units that stop with dockerd, and those of them that do not start again.
         self.dependent, self.dead = [], []
 
@@ -108,14 +110,22 @@ class Host:
     def info(self):
         if self.file.exists() and "live-restore" in self.text:
             self.live_restore = True
-        return {"LiveRestoreEnabled": self.live_restore}
+        return {
+            "LiveRestoreEnabled": self.live_restore,
+            **(self.other if self.restarts and self.text in self.bad else {}),
+        }
 
     def build_cache(self):
         number = self.builds.pop(0) if len(self.builds) > 1 else self.builds[0]
         return [{"InUse": True}] * (number() if callable(number) else number)
 
     def containers(self):
-        return [{"State": "running", "Names": [f"/{name}"], "Labels": {"ci.job": name}} for name in self.running]
+        return [
+            {"State": "running", "Id": name, "Names": [f"/{name}"], "Labels": {"ci.job": name}} for name in self.running
+        ]
+
+    def container(self, name):
+        return {"State": {"Running": True, "Pid": 7}}
 
     def client(self, connection, elsewhere):
         if self.pid is None or (self.restarts and self.fails_at("answer")):

@@ -123,8 +123,15 @@ class EngineClient:
 
     def image(self, name):
         """Return what the engine tells of the image with this tag, digest or id; {} where there is none."""
+        return self._one(f"/images/{quote(name, safe='')}/json")
+
+    def container(self, name):
+        """Return what the engine tells of a container; {} where there is none."""
+        return self._one(f"/containers/{name}/json")
+
+    def _one(self, path):
         try:
-            return self._json("GET", f"/images/{quote(name, safe='')}/json")
+            return self._json("GET", path)
         except EngineError as error:
             if error.status != _NOT_FOUND:
                 raise

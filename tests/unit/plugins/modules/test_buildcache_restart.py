@@ -373,6 +373,16 @@ def test_a_start_has_what_its_manager_gives_it_and_an_answer_what_answers_take(
     assert time.monotonic() - began >= seconds
 
 
+def test_a_dockerd_that_comes_back_with_another_store_is_undone(host, run):
+    write(host, NEW)
+    host.other = {"DockerRootDir": "/srv/other"}
+    result = run()
+    assert result["failed"] and result["rolled_back"], result
+    assert "not as it was: its root directory is /srv/other, and was None." in result["msg"], result
+    write(host, NEW)
+    assert run(allow_store_change=True)["restarted"]
+
+
 def test_where_nothing_was_restarted_what_depends_on_dockerd_is_left_alone(host, run):
     write(host, NEW)
     host.dependent = host.dead = ["agent.service"]
