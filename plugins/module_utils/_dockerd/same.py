@@ -70,18 +70,16 @@ def require_same(before, client, outlive, limit):
     while True:
         after = held(client)
         said = store_differences(before, after)
-        if not said and outlive:
-            said = [text for text in (_lost(one, client.container(name)) for name, one in before.ran.items()) if text]
+        # What is lost stays so; what starts takes its time.
+        waits = not (said or outlive)
+        if waits:
+            ran = before.ran.items()
+            said = [f"{one.name} does not run" for name, one in ran if one.started_again and name not in after.ran]
         elif not said:
-            said = [
-                f"{one.name} does not run"
-                for name, one in before.ran.items()
-                if one.started_again and name not in after.ran
-            ]
+            said = list(filter(None, (_lost(one, client.container(name)) for name, one in before.ran.items())))
         if not said:
             return
-        # What is lost stays so; what starts takes its time.
-        if outlive or time.monotonic() > end:
+        if not waits or time.monotonic() > end:
             more = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
             raise NotHealthy(f"dockerd came back, but not as it was: {', '.join(said[:_NAMED])}{more}.")
         time.sleep(_POLL)
