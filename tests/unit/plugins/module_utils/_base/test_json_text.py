@@ -18,6 +18,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.json_t
     parse,
     value_at,
 )
+from ansible_collections.buildfleet.buildcache.tests.unit.examples import examples
 
 GC = {"enabled": True, "policy": [{"all": True}]}
 
@@ -160,7 +161,7 @@ def test_a_path_through_something_else_than_objects_is_refused():
 
 
 # A busy machine is no failure.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # Documents as people write them: values and blank space in every spelling that JSON has.
 blanks = st.text(alphabet=" \t\r\n", max_size=3)

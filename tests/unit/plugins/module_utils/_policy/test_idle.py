@@ -130,7 +130,7 @@ def test_no_cache_without_shared_records_shows_a_difference_without_those_that_o
 def test_most_rules_that_are_not_called_idle_are_seen_to_matter():
     chance = random.Random(12)
     seen, all_of_them = 0, 0
-    while all_of_them < 120:
+    while all_of_them < examples(120):
         rules = a_policy(chance.choice)
         idle = {one.number for one in idle_rules(rules)}
         for number in set(range(len(rules))) - idle:
