@@ -10,6 +10,7 @@ import re
 import time
 
 import builds
+import daemon
 import engine
 import fleet
 import pytest
@@ -34,8 +35,11 @@ def used(lab):
     fleet.shell(
         builds.generations("app:latest", 3, 8)
         + builds.build("job:1", f"{builds.FROM_SCRATCH}{builds.write('/job', 6)}")
-        + "docker run --name job --network none job:1 /bin/busybox true\n"
-        + "docker run --detach --name app --network none app:latest /bin/busybox sleep 1000 >/dev/null\n"
+    )
+    daemon.forget_early_looks()
+    fleet.shell(
+        "docker run --name job --network none job:1 /bin/busybox true\n"
+        "docker run --detach --name app --network none app:latest /bin/busybox sleep 1000 >/dev/null\n"
     )
     return engine.look()
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import builds
+import daemon
 import engine
 import fleet
 import pytest
@@ -26,6 +27,7 @@ def filled(lab, empty):
             for host, variables in lab.items()
         }
     )
+    daemon.forget_early_looks()
     return engine.look()
 
 
