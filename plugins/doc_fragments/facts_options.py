@@ -20,6 +20,25 @@ options:
       - The daemon's configuration file. Of one that the dockerd at O(docker_host) does not read, nothing is said.
       - If not set, it is the one that this dockerd reads, by its flag C(--config-file) or by default.
     type: path
+  look_ahead:
+    description:
+      - Whether to look, too, for what would keep dockerd from starting again, or from starting as it is, as
+        M(buildfleet.buildcache.buildcache_restart) does before a restart. What is found is among the findings.
+      - It takes two more commands on the host. Nothing is looked for where the engine is not on the host of the task.
+    type: bool
+    default: false
+  service:
+    description:
+      - Name of dockerd's unit or init script, for O(look_ahead).
+    type: str
+    default: docker
+  service_manager:
+    description:
+      - What starts dockerd, for O(look_ahead). V(systemd_user) is for rootless engines; run the task as the user whose
+        engine it is.
+    type: str
+    choices: [auto, systemd, systemd_user, sysvinit]
+    default: auto
   deadline:
     description:
       - How long the engine's account of its disk is waited for, where it is slow or busy with others. What could not be

@@ -6,12 +6,27 @@
 from __future__ import annotations
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.observe import observe_builders
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.before import ahead
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.own import config_path, require_service
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.service import service_manager
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk import SdkTransport
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.facts import facts_module
 
 
 def main():
-    facts_module(observe_builders, SdkTransport)
+    facts_module(observe_builders, SdkTransport, obstacles)
+
+
+def obstacles(module, client, pid):
+    """Return the Obstacles of a restart of the dockerd with this PID. Raises BadOption for another one's service."""
+    options = module.params
+
+    def run(command):
+        return module.run_command(command, handle_exceptions=False)
+
+    service = service_manager(options["service_manager"], options["service"], run)
+    require_service(pid, service.main_pid(), options["service"])
+    return ahead(service, client, config_path(options["config_file"], pid), pid)
 
 
 if __name__ == "__main__":

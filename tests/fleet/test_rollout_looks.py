@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import json
+
 import daemon
 import fleet
 import pytest
@@ -97,17 +99,30 @@ def test_a_unit_that_cannot_be_started_again_is_not_stopped(alive, refused):
     texts = daemon.texts()
     try:
         refused(*UNITS["a second ExecStart"])
+        audit = ("audit", "-e", json.dumps({"gc_policy_rules": rollouts.OLD}))
+        status, output = fleet.playbook(*audit)
+        assert status == 0 and output.count("as it should be; findings: dockerd_cannot_start") == len(alive), output
+        assert fleet.playbook(*audit, "-e", "audit_fail_on=critical")[0] != 0
     finally:
         fleet.shell(MEND)
     rollouts.as_before(alive, texts)
 
 
-def looks(cases, **options):
-    """Return what a look says after each {name: (script, says)}: {name: {host: result}}. Each is mended after it."""
+def are_found(cases, **options):
+    """Assert that after each {name: (script, says)} a restart is refused with these words, and that facts have them in a
+    critical finding. Each is mended after it."""
     tasks = []
     for script, _says in cases.values():
         tasks += [_shell(MEND + script), fleet.task("buildcache_restart", {"planned": True, **options}, check=True)]
-    return dict(zip(cases, fleet.play([*tasks, _shell(MEND)])[1::2], strict=True))
+        tasks.append(fleet.task("buildcache_facts", {"look_ahead": True}))
+    results = fleet.play([*tasks, _shell(MEND)])
+    for (kind, (_script, says)), refused, facts in zip(cases.items(), results[1::3], results[2::3], strict=True):
+        for host, result in refused.items():
+            print(kind, host, result.get("msg"))
+            assert result["failed"] and says in result["msg"], (kind, host, result)
+            found = fleet.succeeded(facts)[host]["ansible_facts"]["buildcache"]["findings"]
+            critical = [one["message"] for one in found if one["severity"] == "critical"]
+            assert any(says in message for message in critical), (kind, host, critical)
 
 
 def _some(cases, first):
@@ -123,18 +138,12 @@ def _shell(script):
 @pytest.mark.parametrize("cases", _some(UNITS, first=6), ids=["some", "others"])
 def test_whatever_keeps_a_unit_from_starting_is_found(alive, cases):
     processes = fleet.shell(daemon.PROCESS)
-    for kind, results in looks(cases).items():
-        for host, result in results.items():
-            print(kind, host, result.get("msg"))
-            assert result["failed"] and cases[kind][1] in result["msg"], (kind, host, result)
+    are_found(cases)
     assert fleet.shell(daemon.PROCESS) == processes
 
 
 @pytest.mark.parametrize("cases", _some(FILES, first=4), ids=["some", "others"])
 def test_whatever_waits_in_the_file_is_found(alive, cases):
     processes = fleet.shell(daemon.PROCESS)
-    for kind, results in looks(cases, live_restore=True).items():
-        for host, result in results.items():
-            print(kind, host, result.get("msg"))
-            assert result["failed"] and cases[kind][1] in result["msg"], (kind, host, result)
+    are_found(cases, live_restore=True)
     assert fleet.shell(daemon.PROCESS) == processes and fleet.shell(rollouts.PID) == alive

@@ -68,11 +68,11 @@ def _finding(code, size, message, remedy, severity=None):
     return Finding(code, severity or _SEVERITY.get(code, WARNING), size, message, remedy)
 
 
-def findings(observation, status, problem=None, builders=None):
+def findings(observation, status, problem=None, builders=None, obstacles=()):
     """Return the Findings of a host, the most severe first, and of those that with the most bytes.
 
     ``status`` is the Status of its GC policy, ``problem`` why its configuration file cannot be used, ``builders`` are
-    the Builders that were looked at.
+    the Builders that were looked at, ``obstacles`` the Obstacles of a restart.
     """
     builders = builders or Builders()
     found = [
@@ -92,6 +92,7 @@ def findings(observation, status, problem=None, builders=None):
             *map(_few_inodes, observation.filesystems),
             *(finding for seen in builders.others for finding in _of_builder(seen)),
             _orphaned_state(builders.orphans),
+            *(_finding(one.code, 0, one.message, f"{one.remedy}.", one.severity) for one in obstacles),
         )
         if finding
     ]

@@ -10,7 +10,9 @@ import os
 from contextlib import suppress
 
 from .._base.errors import BuildcacheError
+from .._base.json_text import BadConfig
 from .._base.units import version_tuple
+from .._engine.config_file import read_config
 from .._engine.host import command_of, free_bytes, start_of
 from .._policy.history import can_be_restarted
 from .._policy.reader import from_daemon_json
@@ -59,6 +61,18 @@ def seen(service, info, version, config, pid, started_at):
         real=os.path.realpath,
         exists=os.path.isdir,
     )
+
+
+def ahead(service, client, path, pid):
+    """Return the Obstacles that a restart of the dockerd with this PID and this configuration file would meet.
+
+    None is told of a file that has no good content: that is a finding by itself. Raises BuildcacheError.
+    """
+    try:
+        config = read_config(path)
+    except BadConfig:
+        return ()
+    return obstacles(seen(service, client.info(), client.version["Version"], config, pid, start_of(pid)))
 
 
 def refuse_obstacles(seen, options, live_restore):

@@ -24,13 +24,17 @@ from .arguments import BUILDER_OPTIONS, CONNECTION_OPTIONS, LOCK_OPTIONS, errors
 OPTIONS = {
     "records": {"type": "bool", "default": False},
     "config_file": {"type": "path"},
+    "look_ahead": {"type": "bool", "default": False},
+    "service": {"type": "str", "default": "docker"},
+    "service_manager": {"type": "str", "choices": ["auto", "systemd", "systemd_user", "sysvinit"], "default": "auto"},
     "deadline": {"type": "str", "default": "5m"},
 }
 
 
-def facts_module(observe_builders=None, elsewhere=None):
-    """Run the module. ``observe_builders(options, client)`` returns the Builders beyond the engine's own, and
-    ``elsewhere`` is as for EngineClient; the module without them ends before anything is done where it takes them."""
+def facts_module(observe_builders=None, elsewhere=None, ahead=None):
+    """Run the module. ``observe_builders(options, client)`` returns the Builders beyond the engine's own,
+    ``elsewhere`` is as for EngineClient, and ``ahead(module, client, pid)`` returns the Obstacles of a restart; the
+    module without them ends before anything is done where it takes them."""
     module = AnsibleModule(
         argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **BUILDER_OPTIONS, **OPTIONS), supports_check_mode=True
     )
@@ -38,14 +42,18 @@ def facts_module(observe_builders=None, elsewhere=None):
     with errors_reported(module):
         others = _others_asked(options["builders"])
         seconds = parse_duration(options["deadline"], "deadline") / SECOND
-        if (others and not observe_builders) or not (elsewhere or socket_path(options["docker_host"])):
+        here = elsewhere or socket_path(options["docker_host"])
+        if not here or (others and not observe_builders) or (options["look_ahead"] and not ahead):
             leave_to_the_whole(module)
         with locked(options, shared=True):
             deadline, client = Deadline(seconds), EngineClient(options, elsewhere)
             builders = observe_builders(options, client) if others else None
             observation = observe(client, deadline=deadline)
             daemon = daemon_here(options, client, observation)
-    module.exit_json(ansible_facts={"buildcache": facts(observation, daemon, builders, options["records"])})
+            pid = observation.engine.pid if options["look_ahead"] else None
+            obstacles = ahead(module, client, pid) if pid else ()
+    told = facts(observation, daemon, builders, options["records"], obstacles)
+    module.exit_json(ansible_facts={"buildcache": told})
 
 
 def daemon_here(options, client, observation):

@@ -22,8 +22,9 @@ from .._policy.in_effect import digest, gc_status, reported_policy
 from .._policy.policy import terms
 
 
-def facts(observation, daemon, builders=None, with_records=False):
-    """Return the dict described in the RETURN of buildcache_facts, for an Observation, a Daemon and the Builders."""
+def facts(observation, daemon, builders=None, with_records=False, obstacles=()):
+    """Return the dict described in the RETURN of buildcache_facts, for an Observation, a Daemon, the Builders and the
+    Obstacles of a restart."""
     engine, builders = observation.engine, builders or Builders()
     status = gc_status(daemon, engine.version)
     return {
@@ -44,7 +45,9 @@ def facts(observation, daemon, builders=None, with_records=False):
             *(_builder(seen, with_records) for seen in builders.others),
         ],
         "gc_policy": _gc_policy(status, daemon),
-        "findings": [finding._asdict() for finding in findings(observation, status, daemon.problem, builders)],
+        "findings": [
+            finding._asdict() for finding in findings(observation, status, daemon.problem, builders, obstacles)
+        ],
     }
 
 

@@ -17,6 +17,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.findi
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.kept import kept
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.options import wanted_from_options
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.plan import Planned, plan
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import look as _look
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.prune import Done, decide, pretend
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import lint as _lint
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import policy as _policy
@@ -265,6 +266,9 @@ def test_every_finding_has_a_page():
     assert len(codes) == 17
     # A Trap of the linter is a finding too; its row is in docs/gc_policy_traps.md, a page is for some.
     of_traps = set(re.findall(r'Trap\(\s*"(\w+)"', inspect.getsource(_lint) + inspect.getsource(_policy)))
+    of_obstacles = set(re.findall(r'Obstacle\(\s*"(\w+)"', inspect.getsource(_look)))
+    assert len(of_obstacles) == 7
+    codes |= of_obstacles
     paths = (Path(__file__).parents[5] / "docs" / "findings").glob("*.md")
     pages = {path.stem: path.read_text(encoding="utf-8") for path in paths}
     assert set(_findings._SEVERITY) <= codes <= set(pages) <= codes | of_traps
