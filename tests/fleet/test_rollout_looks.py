@@ -109,8 +109,8 @@ def test_a_unit_that_cannot_be_started_again_is_not_stopped(alive, refused):
 
 
 def are_found(cases, **options):
-    """Assert that after each {name: (script, says)} a restart is refused with these words, and that facts have them in a
-    critical finding. Each is mended after it."""
+    """Assert that after each {name: (script, says)} a restart is refused with these words, and that facts have them in
+    a critical finding. Each is mended after it."""
     tasks = []
     for script, _says in cases.values():
         tasks += [_shell(MEND + script), fleet.task("buildcache_restart", {"planned": True, **options}, check=True)]
