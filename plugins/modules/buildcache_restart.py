@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from contextlib import contextmanager, nullcontext
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import BuildcacheError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import BuildcacheError, EngineError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.json_text import BadConfig
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import SECOND, parse_duration
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.reported import reported_rules
@@ -37,6 +38,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.own
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.restart import (
     ANSWERS_WITHIN,
+    begun_again,
     note_success,
     restart,
     switch_on_live_restore,
@@ -51,6 +53,11 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.run
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.same import held, require_same
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.service import service_manager
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.state import (
+    forget_restart,
+    restart_left,
+    restart_noted,
+)
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.way_back import go_back
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.client import EngineClient
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.lock import locked
@@ -74,8 +81,11 @@ OPTIONS = {
     "health_timeout": {"type": "str"},
     "allow_store_change": {"type": "bool", "default": False},
     "planned": {"type": "bool", "default": False},
+    "bring_back": {"type": "bool", "default": False},
     "rendered": {"type": "dict"},
 }
+
+_CUT_OFF = "dockerd did not serve, since an earlier run was cut off in its restart"
 
 
 def main():
@@ -85,7 +95,9 @@ def main():
     result = {"changed": False, "restarted": False, "rolled_back": False, "containers": [], "dependents": []}
     options = module.params
     with errors_reported(module, result):
-        host = host_of(module)
+        host = host_to_restart(module, result)
+        if options["bring_back"]:
+            module.exit_json(**result)
         drained_by = time.monotonic() + _seconds(options, "drain_timeout")
         with locked(options, shared=module.check_mode):
             now = looked(host, options, result, module.check_mode)
@@ -113,26 +125,71 @@ def host_of(module):
     be of this host and of the service."""
     options = module.params
 
-    def run(command):
-        return module.run_command(command, handle_exceptions=False)
-
-    service = service_manager(options["service_manager"], options["service"], run)
-
     def ask():
         return EngineClient(options, SdkTransport).info()
 
     home = own_home(options["docker_host"], ask, "the dockerd that would be restarted is")
-    require_service(home.pid, service.main_pid(), options["service"])
+    host = host_with(module, home.pid)
+    require_service(home.pid, host.service.main_pid(), options["service"])
+    return host
+
+
+def host_with(module, pid):
+    """Return the Host by the module's options and the PID of dockerd, None where that does not run."""
+    options = module.params
+
+    def run(command):
+        return module.run_command(command, handle_exceptions=False)
+
+    service = service_manager(options["service_manager"], options["service"], run)
     return Host(
         connection=options,
         service=service,
-        config_file=config_path(options["config_file"], home.pid),
+        config_file=config_path(options["config_file"], pid),
         health_timeout=_seconds(options, "health_timeout") if options["health_timeout"] else None,
         replace=module.atomic_move,
         run=run,
         reported_by=reported_rules,
         elsewhere=SdkTransport,
     )
+
+
+def host_to_restart(module, result):
+    """Return the Host; where an earlier run was cut off in its restart, once that has been brought to an end. Raises as
+    host_of(), and BuildcacheError where dockerd had to go back to the file of before."""
+    try:
+        host, problem = host_of(module), None
+    except EngineError as error:
+        host, problem = host_with(module, None), error
+    path = os.path.realpath(host.config_file)
+    if restart_left(path) is not None and module.check_mode and problem:
+        raise EngineError(f"{problem} {_CUT_OFF}; a run without check mode brings it back.") from problem
+    if restart_left(path) is not None and not module.check_mode:
+        with locked(module.params):
+            end_restart(host, path, result, module.warn)
+        return host_of(module)
+    if problem:
+        raise problem
+    return host
+
+
+def end_restart(host, path, result, warn):
+    """Bring a restart to its end that was cut off: have dockerd serve, and run again what stopped with it."""
+    # Whoever held the lock until now may have ended it.
+    dependents = restart_left(path)
+    if dependents is None:
+        return
+    try:
+        if not serves(host):
+            with as_before_on_failure(host, result, since=time.time()):
+                result["restarted"] = result["changed"] = True
+                note_success(begun_again(host))
+            warn(f"{_CUT_OFF}. It was started, and serves with {path} as it is.")
+    finally:
+        stopped = still_stopped(host, dependents)
+        if stopped:
+            warn(stopped)
+        forget_restart(path)
 
 
 def looked(host, options, result, check_mode=False):
@@ -193,7 +250,9 @@ def containers_outlive(host, now):
 
 def restarted(host, now, options, result, warn):
     """Restart dockerd; return the Running after."""
-    with dependents_as_before(host, result), as_before_on_failure(host, result, since=time.time()):
+    path = os.path.realpath(host.config_file)
+    left = restart_noted(path, result["dependents"])
+    with left, dependents_as_before(host, result), as_before_on_failure(host, result, since=time.time()):
         info = now.client.info()
         if result["containers"] and options["live_restore"] and not (info.get("LiveRestoreEnabled") or in_swarm(info)):
             now = switch_on_live_restore(host, now)

@@ -126,6 +126,7 @@ def test_a_full_disk_leaves_the_file_and_ends_the_rollout(alive, rollout):
 
 
 # All connections of the host but the one that this comes by, at their other end.
+_AWAIT_RESTART = "for _ in $(seq 600); do [ -e /run/fault ] && break; sleep 0.1; done; [ -e /run/fault ] || exit 1\n"
 _CUT = """
 mine=" $(systemctl show --property MainPID --value ssh) "
 pid=$$
@@ -142,11 +143,10 @@ done
 def test_a_cut_connection_leaves_the_host_to_finish_alone(alive, rollout):
     texts = daemon.texts()
     hang = f'ExecStartPre=/bin/sh -c "! {_WITH_NEW} || {{ touch /run/fault; exec sleep 600; }}"'
-    await_restart = "for _ in $(seq 600); do [ -e /run/fault ] && break; sleep 0.1; done; [ -e /run/fault ] || exit 1\n"
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(rollout, rollouts.drop_in(hang), gc_policy_backup=False, gc_policy_health_timeout="20s")
         try:
-            for host, printed in fleet.shell(await_restart + _CUT).items():
+            for host, printed in fleet.shell(_AWAIT_RESTART + _CUT).items():
                 assert "cut" in printed, host
             results, _undrained = running.result()
             for host, result in results["Stop where the connection was lost"].items():
@@ -162,6 +162,37 @@ def test_a_cut_connection_leaves_the_host_to_finish_alone(alive, rollout):
         for result in rollouts.roll_out(rules, "true"):
             fleet.succeeded(result)
     assert fleet.shell(rollouts.PID) == alive
+
+
+_HOLDER = """
+for pid in $(ls /proc | grep '^[0-9]'); do
+    if ls -l /proc/$pid/fd 2>/dev/null | grep -q ' /run/buildcache/lock$'; then kill -KILL $pid; echo killed; fi
+done
+"""
+
+
+def test_a_run_that_is_killed_in_its_restart_is_brought_to_an_end_by_the_next(alive, rollout):
+    texts = daemon.texts()
+    agent = "/run/systemd/system/agent.service"
+    hang = f'ExecStartPre=/bin/sh -c "! {_WITH_NEW} || {{ touch /run/fault; sleep 3; exit 1; }}"'
+    fleet.shell(
+        f"printf '[Unit]\\nRequires=docker.service\\nAfter=docker.service\\n[Service]\\nExecStart=/bin/sleep 100000\\n' "
+        f">{agent}; systemctl daemon-reload; systemctl start agent"
+    )
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(rollout, rollouts.drop_in(hang), gc_policy_backup=False)
+            for host, printed in fleet.shell(_AWAIT_RESTART + _HOLDER).items():
+                assert "killed" in printed, host
+            running.result()
+        fleet.shell("until [ $(systemctl is-active docker) = failed ]; do sleep 0.5; done")
+        results, _undrained = rollout("true")
+        for host, result in results["Fail where the policy could not be put in force"].items():
+            assert "was put back, and dockerd serves with it again" in result["msg"], (host, result)
+        assert set(fleet.shell("systemctl is-active agent").values()) == {"active\n"}
+        rollouts.as_before(alive, texts)
+    finally:
+        fleet.shell(f"systemctl stop agent; rm -f {agent}; {rollouts.MENDED}")
 
 
 def _serves(host):

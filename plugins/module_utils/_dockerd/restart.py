@@ -14,7 +14,7 @@ from contextlib import suppress
 from .._base.errors import BuildcacheError, EngineError
 from .._base.json_edit import with_value
 from .._engine.client import EngineClient
-from .._engine.config_file import put_back, write_config
+from .._engine.config_file import put_back, read_config, write_config
 from .._engine.host import start_of
 from .._policy.history import History, mapped
 from .daemon import known_history, remember, version_of
@@ -66,6 +66,23 @@ def restart(host, config):
             raise
         raise NotBegun(f"A restart could not be begun: {problem}") from problem
     _wait_for_end(host, old, started)
+    return answered(host, config, limit, started)
+
+
+def begun_again(host):
+    """Start a dockerd that does not serve, or wait for the start that goes on; return the Running. Raises as restart(),
+    and BadConfig for a file that dockerd would refuse."""
+    config = read_config(host.config_file)
+    if host.service.under_way() and not host.service.has_failed():
+        return answered(host, config, host.health_timeout or host.service.start_limit())
+    return restart(host, config)
+
+
+def answered(host, config, limit, started=None):
+    """Wait for a start of dockerd; return the Running that answers and obeys the file. Raises NotHealthy.
+
+    ``limit`` is how many seconds it has, ``started`` when the process started that went before it.
+    """
     end = time.monotonic() + limit
     new = None
     while time.monotonic() < end:

@@ -8,7 +8,7 @@ to."""
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 
 from .._base.errors import BuildcacheError
@@ -18,6 +18,9 @@ from .._policy.in_effect import LastLook
 
 _HISTORIES = "in_force.json"
 """What to put back when dockerd does not start with a new file. It may hold credentials: only its owner may read it."""
+
+_RESTARTS = "restarts.json"
+"""The restarts that go on, by configuration file: the units that ran and stop with dockerd."""
 
 _LAST_LOOKS = "last_looks.json"
 """What buildcache_gc_policy saw when it last ran, by configuration file (see in_effect.look)."""
@@ -52,6 +55,32 @@ def keep_history(path, known):
         raise BuildcacheError(
             f"{file} cannot be written: {problem.strerror}. It is needed to put {path} back."
         ) from problem
+
+
+@contextmanager
+def restart_noted(path, dependents):
+    """While this is entered, a run that is ended by force leaves word that it was restarting the dockerd with the
+    configuration file at ``path``, and of the units that were to run again. Raises BuildcacheError."""
+    try:
+        _keep(_RESTARTS, path, dependents)
+    except OSError as problem:
+        raise BuildcacheError(f"{directory()} cannot be written to: {problem.strerror}. Nothing was done.") from problem
+    try:
+        yield
+    finally:
+        forget_restart(path)
+
+
+def restart_left(path):
+    """Return the units that were to run again after a restart that was cut off, None where none was."""
+    found = _kept(_RESTARTS).get(path)
+    return [str(name) for name in found] if isinstance(found, list) else None
+
+
+def forget_restart(path):
+    """Forget such a restart: it has ended, or was brought to its end."""
+    with suppress(OSError):
+        keep(_RESTARTS, {name: units for name, units in _kept(_RESTARTS).items() if name != path})
 
 
 def _version(found):
