@@ -169,16 +169,14 @@ for pid in $(ls /proc | grep '^[0-9]'); do
     if ls -l /proc/$pid/fd 2>/dev/null | grep -q ' /run/buildcache/lock$'; then kill -KILL $pid; echo killed; fi
 done
 """
+_AGENT = "[Unit]\nRequires=docker.service\nAfter=docker.service\n[Service]\nExecStart=/bin/sleep 100000"
 
 
 def test_a_run_that_is_killed_in_its_restart_is_brought_to_an_end_by_the_next(alive, rollout):
     texts = daemon.texts()
     agent = "/run/systemd/system/agent.service"
     hang = f'ExecStartPre=/bin/sh -c "! {_WITH_NEW} || {{ touch /run/fault; sleep 3; exit 1; }}"'
-    fleet.shell(
-        f"printf '[Unit]\\nRequires=docker.service\\nAfter=docker.service\\n[Service]\\nExecStart=/bin/sleep 100000\\n' "
-        f">{agent}; systemctl daemon-reload; systemctl start agent"
-    )
+    fleet.shell(f"cat >{agent} <<'END'\n{_AGENT}\nEND\nsystemctl daemon-reload; systemctl start agent")
     try:
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(rollout, rollouts.drop_in(hang), gc_policy_backup=False)
