@@ -24,7 +24,7 @@ options:
     description:
       - Whether to look, too, for what would keep dockerd from starting again, or from starting as it is, as
         M(buildfleet.buildcache.buildcache_restart) does before a restart. What is found is among the findings.
-      - It takes two more commands on the host. Nothing is looked for where the engine is not on the host of the task.
+      - It takes a few more commands on the host. Nothing is looked for where the engine is not on the host of the task.
     type: bool
     default: false
   service:
