@@ -26,6 +26,9 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler
 
+SOON = 30
+"""Seconds: what is not given up takes longer, and a slow machine does not."""
+
 
 def quiet_engine(version="28.5.2", api="1.51", min_api="1.24", records=(), images=(), containers=()):
     """Return the script of an engine that holds these API entries and answers every question about them."""
