@@ -281,6 +281,7 @@ RUNS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", variants(RUNS, first=1))
 def test_every_playbook_runs_under_ansible_runner(own, tmp_path, kind):
     assert {name for name, _variables in RUNS[kind]} == {book.stem for book in (fleet.ROOT / "playbooks").iterdir()}

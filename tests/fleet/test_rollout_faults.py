@@ -88,8 +88,8 @@ _HANGS = f'ExecStartPre=/bin/sh -c "! {_WITH_NEW} || exec sleep 600"'
 _DIES = f'ExecStartPre=/bin/sh -c "! {_WITH_NEW}"'
 STARTS = {
     "given up by its unit": (f"TimeoutStartSec=3s\\n{_HANGS}", False),
-    "slow": ("ExecStartPre=/bin/sleep 75", True),
-    "slow, and slow in going back": (f"{_DIES}\\nExecStartPre=/bin/sleep 75", False),
+    "slow": ("ExecStartPre=/bin/sleep 65", True),
+    "slow, and slow in going back": (f"{_DIES}\\nExecStartPre=/bin/sleep 65", False),
 }
 
 
