@@ -56,7 +56,8 @@ def held(client):
             policy = ((container.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name")
             # Those of a swarm are its business: it starts others for them.
             again = policy in _STARTED_AGAIN and _OF_SWARM not in (entry.get("Labels") or {})
-            ran[entry["Id"]] = Ran(entry["Names"][0].lstrip("/"), pid, start_of(pid), again)
+            name = (entry.get("Names") or [entry["Id"]])[0].lstrip("/")
+            ran[entry["Id"]] = Ran(name, pid, start_of(pid), again)
     return Held(store, info.get("Images", 0), ran)
 
 
