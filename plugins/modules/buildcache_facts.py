@@ -8,9 +8,9 @@ from __future__ import annotations
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.observe import observe_builders
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.before import ahead
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.own import config_path, require_service
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.service import service_manager
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk import SdkTransport
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.facts import facts_module
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.service import service_of
 
 
 def main():
@@ -19,12 +19,7 @@ def main():
 
 def obstacles(module, client, pid):
     """Return the Obstacles of a restart of the dockerd with this PID. Raises BadOption for another one's service."""
-    options = module.params
-
-    def run(command):
-        return module.run_command(command, handle_exceptions=False)
-
-    service = service_manager(options["service_manager"], options["service"], run)
+    options, service = module.params, service_of(module)
     require_service(pid, service.main_pid(), options["service"])
     return ahead(service, client, config_path(options["config_file"], pid), pid)
 

@@ -52,7 +52,6 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.run
     serves,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.same import held, require_same
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.service import service_manager
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.state import (
     forget_restart,
     restart_left,
@@ -65,15 +64,16 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.arguments import (
     CONNECTION_OPTIONS,
     LOCK_OPTIONS,
+    SERVICE_OPTIONS,
     errors_reported,
     go_on_unheard,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.service import runner, service_of
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.policy import terms
 
 OPTIONS = {
+    **SERVICE_OPTIONS,
     "config_file": {"type": "path"},
-    "service": {"type": "str", "default": "docker"},
-    "service_manager": {"type": "str", "choices": ["auto", "systemd", "systemd_user", "sysvinit"], "default": "auto"},
     "live_restore": {"type": "bool", "default": False},
     "allow_container_stop": {"type": "bool", "default": False},
     "drain_timeout": {"type": "str", "default": "30m"},
@@ -137,18 +137,13 @@ def host_of(module):
 def host_with(module, pid):
     """Return the Host by the module's options and the PID of dockerd, None where that does not run."""
     options = module.params
-
-    def run(command):
-        return module.run_command(command, handle_exceptions=False)
-
-    service = service_manager(options["service_manager"], options["service"], run)
     return Host(
         connection=options,
-        service=service,
+        service=service_of(module),
         config_file=config_path(options["config_file"], pid),
         health_timeout=_seconds(options, "health_timeout") if options["health_timeout"] else None,
         replace=module.atomic_move,
-        run=run,
+        run=runner(module),
         reported_by=reported_rules,
         elsewhere=SdkTransport,
     )

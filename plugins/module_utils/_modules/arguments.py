@@ -68,6 +68,11 @@ BUILDER_OPTIONS = {
 
 LOCK_OPTIONS = {"lock_timeout": {"type": "str", "default": "10m"}}
 
+SERVICE_OPTIONS = {
+    "service": {"type": "str", "default": "docker"},
+    "service_manager": {"type": "str", "choices": ["auto", "systemd", "systemd_user", "sysvinit"], "default": "auto"},
+}
+
 
 @contextmanager
 def errors_reported(module, result=None):

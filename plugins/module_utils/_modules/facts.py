@@ -19,14 +19,20 @@ from .._engine.lock import locked
 from .._engine.observe import observe
 from .._policy.in_effect import Daemon
 from .._results.facts import facts
-from .arguments import BUILDER_OPTIONS, CONNECTION_OPTIONS, LOCK_OPTIONS, errors_reported, leave_to_the_whole
+from .arguments import (
+    BUILDER_OPTIONS,
+    CONNECTION_OPTIONS,
+    LOCK_OPTIONS,
+    SERVICE_OPTIONS,
+    errors_reported,
+    leave_to_the_whole,
+)
 
 OPTIONS = {
+    **SERVICE_OPTIONS,
     "records": {"type": "bool", "default": False},
     "config_file": {"type": "path"},
     "look_ahead": {"type": "bool", "default": False},
-    "service": {"type": "str", "default": "docker"},
-    "service_manager": {"type": "str", "choices": ["auto", "systemd", "systemd_user", "sysvinit"], "default": "auto"},
     "deadline": {"type": "str", "default": "5m"},
 }
 

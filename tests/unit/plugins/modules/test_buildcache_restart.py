@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -15,109 +14,16 @@ import signal
 import time
 
 import pytest
-from ansible.module_utils import basic
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import BuildcacheError
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import before as _before
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import daemon as _daemon
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import drain as _drain
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import own as _own
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import restart as _restart
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import running as _running
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import state as _state
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import way_back as _way_back
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import lock as _lock
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import state as _kept
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.config_file import read_config
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.home import Home
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.edit import Edited
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.history import History
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.in_effect import gc_status
-from ansible_collections.buildfleet.buildcache.plugins.modules import buildcache_restart
-from ansible_collections.buildfleet.buildcache.tests.unit.faked_host import NEW, OLD, VERSION, Host
+from ansible_collections.buildfleet.buildcache.tests.unit.faked_host import NEW, OLD
+from ansible_collections.buildfleet.buildcache.tests.unit.restarting import lock_is_free, put, seen, write
 
 HAND = OLD.replace("{", '{"debug": true, ', 1)
-
-
-@pytest.fixture
-def host(tmp_path, monkeypatch):
-    """A host that obeys OLD, which nothing is known of yet."""
-    found = Host(tmp_path)
-    monkeypatch.setattr(_kept, "directory", lambda: str(tmp_path / "state"))
-    monkeypatch.setattr(_lock, "LOCK_FILE", str(tmp_path / "buildcache" / "lock"))
-    for module in (_restart, _running, buildcache_restart):
-        monkeypatch.setattr(module, "EngineClient", found.client)
-    monkeypatch.setattr(_own, "home_of", lambda docker_host, info: Home(found.pid, True))
-    monkeypatch.setattr(_own, "command_of", lambda pid: [])
-    monkeypatch.setattr(_running, "listening_dockerd", lambda docker_host: None)
-    monkeypatch.setattr(_before, "command_of", lambda pid: [str(found.program)])
-    for module in (_before, _restart, _running, _daemon):
-        monkeypatch.setattr(module, "start_of", found.processes.get)
-    for name in ("_POLL", "ANSWER"):
-        monkeypatch.setattr(_restart, name, 0.01)
-    monkeypatch.setattr(_drain, "_POLL", 0.01)
-    monkeypatch.setattr(_drain, "open_requests", lambda pid, config: found.requests.pop(0) if found.requests else None)
-    monkeypatch.setattr(buildcache_restart, "service_manager", lambda kind, service, run: found)
-    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)}
-    put(found, OLD)
-    time.sleep(0.01)
-    found.processes[100] = time.time()
-    time.sleep(0.01)
-    yield found
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def put(host, text):
-    """Change the file by hand."""
-    host.file.write_text(text)
-
-
-def seen(host):
-    config = read_config(str(host.file))
-    daemon = _daemon.observe_daemon(config, lambda docker_host: None, VERSION, None, host.pid)
-    return config, daemon, gc_status(daemon, VERSION)
-
-
-def write(host, text):
-    """Write a text as buildcache_gc_policy does."""
-    config, daemon, status = seen(host)
-    policy = _before.from_daemon_json(json.loads(text)["builder"], VERSION)
-    _daemon.keep_way_back(config, status.in_file, daemon, Edited(text, {}, {}, policy, True))
-    put(host, text)
-    _daemon.remember(read_config(str(host.file)), policy, daemon)
-
-
-@pytest.fixture
-def run(host, monkeypatch, capsys):
-    """Run the module with options; return its result. Nobody may hold the lock after it."""
-
-    def run(**options):
-        given = {
-            "config_file": str(host.file), "docker_host": f"unix://{host.file.parent}/docker.sock",
-            "health_timeout": "100ms", "lock_timeout": "100ms", "drain_timeout": "100ms", **options,
-        }  # fmt: skip
-        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode())
-        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
-        with pytest.raises(SystemExit):
-            buildcache_restart.main()
-        assert lock_is_free()
-        return json.loads(capsys.readouterr().out)
-
-    return run
-
-
-def lock_is_free():
-    if not os.path.exists(_lock.LOCK_FILE):
-        return True
-    with open(_lock.LOCK_FILE) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
-
-
 TOO_SLOW = BuildcacheError("systemctl did not end within 20 s.")
 
 
@@ -387,73 +293,6 @@ def test_where_nothing_was_restarted_what_depends_on_dockerd_is_left_alone(host,
     host.dependent = host.dead = ["agent.service"]
     host.fault = ("begin", BuildcacheError("no"))
     assert "agent.service" not in run()["msg"]
-
-
-class TestAfterAKill:
-    """A run was ended by force in the midst of its restart."""
-
-    @pytest.fixture
-    def cut(self, host):
-        """cut(): dockerd does not serve, and NEW is in its file."""
-
-        def cut(serves=False):
-            write(host, NEW)
-            _state._keep(_state._RESTARTS, str(host.file), ["agent.service"])
-            if not serves:
-                host.processes.pop(host.pid)
-                host.pid = None
-
-        return cut
-
-    @pytest.mark.parametrize("starting", [False, True])
-    def test_dockerd_is_started_with_its_file(self, host, run, cut, starting):
-        cut()
-        host.starting, host.patience, not_yet = starting, 1, iter([None, None])
-
-        def main_pid():
-            if starting and next(not_yet, 200):
-                host.pid = 200
-                host.processes.setdefault(200, time.time())
-            return host.pid
-
-        host.main_pid = main_pid
-        result = run(bring_back=True)
-        assert not result.get("failed") and result["restarted"], result
-        assert "was cut off in its restart. It was started, and serves with" in str(result["warnings"])
-        assert host.restarts == ([] if starting else [NEW]) and host.text == NEW
-        assert _state.restart_left(str(host.file)) is None
-        assert _state.history(str(host.file)).started.text == NEW
-
-    def test_or_with_the_one_of_before(self, host, run, cut):
-        cut()
-        host.fault, host.dead = ("start", None), ["agent.service"]
-        result = run(bring_back=True)
-        assert result["failed"] and result["rolled_back"] and host.text == OLD, result
-        assert "put back, and dockerd serves with it again" in result["msg"]
-        assert "agent.service (failed): ran before" in str(result["warnings"])
-        assert _state.restart_left(str(host.file)) is None
-
-    def test_where_it_serves_what_stopped_with_it_is_started_and_the_run_goes_on(self, host, run, cut):
-        cut(serves=True)
-        host.dead = ["agent.service"]
-        result = run()
-        assert result["restarted"] and host.restarts == [NEW], result
-        assert "agent.service (failed): ran before" in str(result["warnings"])
-
-    def test_in_check_mode_it_is_said(self, host, run, cut):
-        cut()
-        result = run(_ansible_check_mode=True)
-        assert result["failed"] and "a run without check mode brings it back" in result["msg"], result
-        assert not host.restarts and _state.restart_left(str(host.file)) == ["agent.service"]
-
-
-def test_a_dockerd_that_somebody_has_stopped_is_left_so(host, run):
-    write(host, NEW)
-    host.processes.pop(host.pid)
-    host.pid = None
-    for options in ({}, {"bring_back": True}):
-        result = run(**options)
-        assert result["failed"] and "Nobody answers" in result["msg"] and not host.restarts, result
 
 
 def test_a_signal_does_not_end_it_while_dockerd_is_down(host, run):

@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, the buildfleet.buildcache contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The next run after one that was ended by force in the midst of its restart."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import state as _state
+from ansible_collections.buildfleet.buildcache.tests.unit.faked_host import NEW, OLD
+from ansible_collections.buildfleet.buildcache.tests.unit.restarting import write
+
+
+class TestAfterAKill:
+    """A run was ended by force in the midst of its restart."""
+
+    @pytest.fixture
+    def cut(self, host):
+        """cut(): dockerd does not serve, and NEW is in its file."""
+
+        def cut(serves=False):
+            write(host, NEW)
+            _state._keep(_state._RESTARTS, str(host.file), ["agent.service"])
+            if not serves:
+                host.processes.pop(host.pid)
+                host.pid = None
+
+        return cut
+
+    @pytest.mark.parametrize("starting", [False, True])
+    def test_dockerd_is_started_with_its_file(self, host, run, cut, starting):
+        cut()
+        host.starting, host.patience, not_yet = starting, 1, iter([None, None])
+
+        def main_pid():
+            if starting and next(not_yet, 200):
+                host.pid = 200
+                host.processes.setdefault(200, time.time())
+            return host.pid
+
+        host.main_pid = main_pid
+        result = run(bring_back=True)
+        assert not result.get("failed") and result["restarted"], result
+        assert "was cut off in its restart. It was started, and serves with" in str(result["warnings"])
+        assert host.restarts == ([] if starting else [NEW]) and host.text == NEW
+        assert _state.restart_left(str(host.file)) is None
+        assert _state.history(str(host.file)).started.text == NEW
+
+    def test_or_with_the_one_of_before(self, host, run, cut):
+        cut()
+        host.fault, host.dead = ("start", None), ["agent.service"]
+        result = run(bring_back=True)
+        assert result["failed"] and result["rolled_back"] and host.text == OLD, result
+        assert "put back, and dockerd serves with it again" in result["msg"]
+        assert "agent.service (failed): ran before" in str(result["warnings"])
+        assert _state.restart_left(str(host.file)) is None
+
+    def test_where_it_serves_what_stopped_with_it_is_started_and_the_run_goes_on(self, host, run, cut):
+        cut(serves=True)
+        host.dead = ["agent.service"]
+        result = run()
+        assert result["restarted"] and host.restarts == [NEW], result
+        assert "agent.service (failed): ran before" in str(result["warnings"])
+
+    def test_in_check_mode_it_is_said(self, host, run, cut):
+        cut()
+        result = run(_ansible_check_mode=True)
+        assert result["failed"] and "a run without check mode brings it back" in result["msg"], result
+        assert not host.restarts and _state.restart_left(str(host.file)) == ["agent.service"]
+
+
+def test_a_dockerd_that_somebody_has_stopped_is_left_so(host, run):
+    write(host, NEW)
+    host.processes.pop(host.pid)
+    host.pid = None
+    for options in ({}, {"bring_back": True}):
+        result = run(**options)
+        assert result["failed"] and "Nobody answers" in result["msg"] and not host.restarts, result
