@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -16,11 +17,13 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.json_text import BadConfig
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import SECOND, parse_duration
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.reported import reported_rules
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.as_told import as_told
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.before import (
     refuse_obstacles,
     refuse_other_policy,
     refuse_unseen,
     refuse_without_way_back,
+    rehearsed,
     seen,
     validate,
 )
@@ -36,6 +39,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.own
     own_home,
     require_service,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.rehearsal import Rehearsal
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.restart import (
     ANSWERS_WITHIN,
     begun_again,
@@ -53,11 +57,12 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.run
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.same import held, require_same
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.state import (
+    Left,
     forget_restart,
     restart_left,
     restart_noted,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.way_back import go_back
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.way_back import FORMER, go_back
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.client import EngineClient
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.lock import locked
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk import SdkTransport
@@ -80,6 +85,7 @@ OPTIONS = {
     "drain_containers": {"type": "list", "elements": "str", "default": []},
     "health_timeout": {"type": "str"},
     "allow_store_change": {"type": "bool", "default": False},
+    "rehearse": {"type": "bool", "default": True},
     "planned": {"type": "bool", "default": False},
     "bring_back": {"type": "bool", "default": False},
     "rendered": {"type": "dict"},
@@ -92,7 +98,8 @@ def main():
     module = AnsibleModule(argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **OPTIONS), supports_check_mode=True)
     # A connection that is cut must not end what brings dockerd back.
     go_on_unheard()
-    result = {"changed": False, "restarted": False, "rolled_back": False, "containers": [], "dependents": []}
+    result = {name: False for name in ("changed", "rehearsed", "restarted", "rolled_back")}
+    result.update(containers=[], dependents=[])
     options = module.params
     with errors_reported(module, result):
         host = host_to_restart(module, result)
@@ -100,7 +107,7 @@ def main():
             module.exit_json(**result)
         drained_by = time.monotonic() + _seconds(options, "drain_timeout")
         with locked(options, shared=module.check_mode):
-            now = looked(host, options, result, module.check_mode)
+            now = looked(host, options, result, module.warn, module.check_mode)
             needed = restart_needed(now, options)
         while needed and not module.check_mode:
             # Without the lock: looks and cleanups need not wait for the builds.
@@ -111,7 +118,7 @@ def main():
                     "longer."
                 )
             with locked(options):
-                now = looked(host, options, result)
+                now = looked(host, options, result, module.warn)
                 needed = restart_needed(now, options)
                 if needed and unfinished(now, options["drain_containers"]) in (None, UNKNOWN):
                     now = restarted(host, now, options, result, module.warn)
@@ -145,6 +152,7 @@ def host_with(module, pid):
         replace=module.atomic_move,
         run=runner(module),
         reported_by=reported_rules,
+        rehearse=Rehearsal().refusal,
         elsewhere=SdkTransport,
     )
 
@@ -171,8 +179,8 @@ def host_to_restart(module, result):
 def end_restart(host, path, result, warn):
     """Bring a restart to its end that was cut off: have dockerd serve, and run again what stopped with it."""
     # Whoever held the lock until now may have ended it.
-    dependents = restart_left(path)
-    if dependents is None:
+    left = restart_left(path)
+    if left is None:
         return
     try:
         if not serves(host):
@@ -181,24 +189,31 @@ def end_restart(host, path, result, warn):
                 note_success(begun_again(host))
             warn(f"{_CUT_OFF}. It was started, and serves with {path} as it is.")
     finally:
-        stopped = still_stopped(host, dependents)
+        stopped = still_stopped(host, left.dependents)
         if stopped:
             warn(stopped)
         forget_restart(path)
 
 
-def looked(host, options, result, check_mode=False):
+def looked(host, options, result, warn, check_mode=False):
     """Look at dockerd and return its Running. What speaks against a restart that is needed is an error; a file with
     which dockerd would not start is put back."""
     with nullcontext() if check_mode else as_before_on_failure(host, result):
         now = running(host)
         if restart_needed(now, options):
             refuse_unseen(now)
-            look_before(host, now, options, result)
+            found = look_before(host, now, options, result)
             if not check_mode:
                 refuse_other_policy(now, options["rendered"])
                 validate(host, now)
-                refuse_without_way_back(now)
+            # What dockerd has started with, and nobody has changed since, needs no trial before that is written.
+            if found.changed or not check_mode:
+                untried = rehearsed(host, now, found) if options["rehearse"] else "rehearse is off."
+                result["rehearsed"] = not untried
+                if untried and options["rehearse"]:
+                    warn(f"Whether dockerd starts with {now.config.path} could not be tried: {untried}")
+            if not check_mode and untried:
+                refuse_without_way_back(now, untried)
     return now
 
 
@@ -209,7 +224,7 @@ def restart_needed(now, options):
 
 def look_before(host, now, options, result):
     """Refuse what would keep dockerd from starting, or from starting as it was. Note the running containers, and refuse
-    where a restart would stop them and nobody has said that it may."""
+    where a restart would stop them and nobody has said that it may. Returns what is Seen."""
     found = seen_now(host, now)
     if not options["planned"]:
         # What is written needs no room any more.
@@ -230,6 +245,7 @@ def look_before(host, now, options, result):
             f"{why}. Set live_restore to switch it on, allow_container_stop to stop them, or drain_containers to wait "
             "until they have ended."
         )
+    return found
 
 
 def seen_now(host, now):
@@ -245,11 +261,13 @@ def containers_outlive(host, now):
 
 def restarted(host, now, options, result, warn):
     """Restart dockerd; return the Running after."""
-    path = os.path.realpath(host.config_file)
-    left = restart_noted(path, result["dependents"])
-    with left, dependents_as_before(host, result), as_before_on_failure(host, result, since=time.time()):
-        info = now.client.info()
-        if result["containers"] and options["live_restore"] and not (info.get("LiveRestoreEnabled") or in_swarm(info)):
+    path, found = os.path.realpath(host.config_file), seen_now(host, now)
+    is_on = found.info.get("LiveRestoreEnabled")
+    switches = bool(result["containers"] and options["live_restore"] and not (is_on or in_swarm(found.info)))
+    told = as_told(found._replace(info={**found.info, "LiveRestoreEnabled": is_on or switches}))
+    noted = restart_noted(path, Left(tuple(result["dependents"]), json.dumps(told, indent=2) + "\n"))
+    with noted, dependents_as_before(host, result), as_before_on_failure(host, result, since=time.time()):
+        if switches:
             now = switch_on_live_restore(host, now)
             result["changed"] = True
             validate(host, now)
@@ -315,12 +333,19 @@ def gone_back(host, problem, result, since):
         result["daemon_errors"] = _trouble(host, since)
         said += f" It said: {' / '.join(result['daemon_errors'])}" if result["daemon_errors"] else ""
     try:
-        result["rolled_back"] = go_back(host, result["restarted"])
+        back = go_back(host, result["restarted"])
     except Exception as worse:
         return f"{said} Going back failed too: {_words(worse)} {_standing(host, result)}"
+    result["rolled_back"] = back == FORMER
     if result["rolled_back"]:
         serving = "dockerd serves with it again" if result["restarted"] else "dockerd was not restarted"
         return f"{said} The configuration file that it obeyed before was put back, and {serving}."
+    if back:
+        return (
+            f"{said} Nor did it start with a file of before. It serves with what the one that ran told of itself: its "
+            f"store, live restore, runtimes, registries and labels, without a GC policy. {back} has what "
+            f"{host.config_file} said; correct that, and put it back."
+        )
     if result["restarted"]:
         return f"{said} There is no other configuration file to go back to. {_standing(host, result)}"
     return f"{said} {host.config_file} is not as this collection wrote it, and was left. {_standing(host, result)}"

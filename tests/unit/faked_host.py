@@ -41,6 +41,8 @@ class Host:
         self.other = {}
         # Units that stop with dockerd, and those of them that do not start again.
         self.dependent, self.dead = [], []
+        # What a rehearsal says of each text, and how many there were.
+        self.refusals, self.rehearsals = {}, 0
 
     @property
     def text(self):
@@ -104,6 +106,13 @@ class Host:
 
     def trouble(self, since):
         return ["no such size"]
+
+    def refusal(self, seen, program, pid):
+        self.rehearsals += 1
+        said = self.refusals.get(self.text, "")
+        if isinstance(said, Exception):
+            raise said
+        return said
 
     # The engine's.
 

@@ -18,6 +18,7 @@ from .._policy.history import can_be_restarted
 from .._policy.reader import from_daemon_json
 from .daemon import known_history
 from .look import Seen, live_restore_with_swarm, obstacles
+from .rehearsal import NotRehearsed
 from .running import NotHealthy
 from .service import masked, patiently
 from .unit import environment_files, programs, start_command
@@ -116,12 +117,26 @@ def refuse_unseen(now):
         )
 
 
-def refuse_without_way_back(now):
-    """Raise BuildcacheError where nothing could be put back if dockerd did not start with its file."""
+def rehearsed(host, now, seen):
+    """Have a dockerd started with the file beside the one that runs. Returns why that cannot be done here, "" where it
+    went well. Raises NotHealthy where it did not."""
+    try:
+        said = host.rehearse(seen, command_of(now.pid)[0], now.pid)
+    except NotRehearsed as problem:
+        return str(problem)
+    if said:
+        raise NotHealthy(f"dockerd would not start with {now.config.path}. One started beside it said: {said}")
+    return ""
+
+
+def refuse_without_way_back(now, untried):
+    """Raise BuildcacheError where nothing could be put back if dockerd did not start with its file; ``untried`` is why
+    that was not tried."""
     if not can_be_restarted(known_history(now.config, now.status.in_file, now.daemon), now.config.text):
         raise BuildcacheError(
             f"{now.config.path} was changed by hand since dockerd started, and what it said before is not known: if "
-            "dockerd did not start with it, nothing could be put back. dockerd was not restarted; do that by hand."
+            "dockerd did not start with it, nothing could be put back. Whether it would could not be tried: "
+            f"{untried} dockerd was not restarted; do that by hand."
         )
 
 

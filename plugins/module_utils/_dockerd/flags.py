@@ -32,8 +32,8 @@ _SWITCHES = {
 """Flags that take no word after them (the same files: BoolVar)."""
 
 
-def _parsed(words):
-    """Yield (key, value, flag as it stands) for each flag of a command line."""
+def parsed(words):
+    """Yield (key, value, flag as it stands) for each flag of a command line, without the program."""
     words = list(words)
     while words:
         word = words.pop(0)
@@ -55,10 +55,10 @@ def _parsed(words):
 
 def given(words, key):
     """Return the values that a command line gives for a key, in their order."""
-    return [value for found, value, _flag in _parsed(words) if found == key]
+    return [value for found, value, _flag in parsed(words) if found == key]
 
 
 def given_twice(words, config):
     """Return what stands among the flags and in the configuration (a dict) as well: a list of (key, flag)."""
-    found = {key: flag for key, _value, flag in _parsed(words) if key not in _BOTH and key in config}
+    found = {key: flag for key, _value, flag in parsed(words) if key not in _BOTH and key in config}
     return sorted(found.items())

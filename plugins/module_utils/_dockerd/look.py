@@ -182,12 +182,12 @@ def store_changes(seen):
     """Return what a restart would change of the store: a list of (key, value now, value then)."""
     found = []
     for key, known, wanted in (
-        ("data-root", _root(seen), _wanted(seen, "data-root") or _wanted(seen, "graph") or DATA_ROOT),
-        ("storage-driver", seen.info.get("Driver"), _wanted(seen, "storage-driver")),
+        ("data-root", data_root(seen.info), asked(seen, "data-root") or asked(seen, "graph") or DATA_ROOT),
+        ("storage-driver", seen.info.get("Driver"), asked(seen, "storage-driver")),
         ("features.containerd-snapshotter", _store(containerd_store(seen.info)), _store(_wants_containerd(seen))),
-        ("userns-remap", _remapped(seen.info), bool(_wanted(seen, "userns-remap"))),
+        ("userns-remap", _remapped(seen.info), bool(asked(seen, "userns-remap"))),
         ("exec-root", *_exec_root(seen)),
-        ("containerd", _containerd(seen).get("Address"), _wanted(seen, "containerd")),
+        ("containerd", _containerd(seen).get("Address"), asked(seen, "containerd")),
         ("containerd-namespace", *_namespace(seen, "containerd-namespace", "Containers", _NAMESPACE)),
         (
             "containerd-plugins-namespace",
@@ -209,7 +209,7 @@ _SNAPSHOTTERS = {"overlay2": "overlayfs"}
 """Names of one driver in the two image stores; that the store itself changes is said of the store."""
 
 
-def _wanted(seen, key):
+def asked(seen, key):
     """Return what a start would read for a key: the file's value or the flags', None where neither has it."""
     value = seen.config.get(key)
     if value is None:
@@ -218,10 +218,11 @@ def _wanted(seen, key):
     return value
 
 
-def _root(seen):
-    root = seen.info.get("DockerRootDir")
+def data_root(info):
+    """Return the ``data-root`` that an engine was started with."""
+    root = info.get("DockerRootDir")
     # With userns-remap it is a directory UID.GID in what the file says (moby, daemon/daemon_unix.go).
-    if root and _remapped(seen.info) and os.path.basename(root).replace(".", "").isdigit():
+    if root and _remapped(info) and os.path.basename(root).replace(".", "").isdigit():
         return os.path.dirname(root)
     return root
 
@@ -253,7 +254,7 @@ def _remapped(info):
 
 
 def _exec_root(seen):
-    wanted = _wanted(seen, "exec-root") or _EXEC_ROOT
+    wanted = asked(seen, "exec-root") or _EXEC_ROOT
     # The engine does not tell of it; dockerd makes the directory at its start.
     return (wanted if seen.exists(wanted) else _EXEC_ROOT), wanted
 
@@ -264,7 +265,7 @@ def _containerd(seen):
 
 def _namespace(seen, key, name, default):
     told = (_containerd(seen).get("Namespaces") or {}).get(name)
-    wanted = _wanted(seen, key)
+    wanted = asked(seen, key)
     if told or not seen.changed:
         # With userns-remap each has an ending.
         return told, wanted or (None if _remapped(seen.info) else default)
@@ -296,7 +297,7 @@ def live_restore_fails(seen):
     mode = unit.get("KillMode", "process")
     # Where containerd has a unit of its own, that has the containers' shims as well.
     own_containerd = "/docker/containerd/" in (_containerd(seen).get("Address") or "") or not (
-        _wanted(seen, "containerd") or _containerd(seen).get("Address")
+        asked(seen, "containerd") or _containerd(seen).get("Address")
     )
     if mode not in ("process", "none") and own_containerd:
         return f"KillMode of {unit.get('Id')} is {mode}, so that systemd ends the containers' processes with it"

@@ -32,8 +32,8 @@ class NotHealthy(BuildcacheError):
 class Host(NamedTuple):
     """What a restart is done with: the connection options, the service's manager, the path of the configuration file,
     how long a start may take (seconds, None for as long as its manager lets it go on), ``replace`` as for
-    write_config, ``run`` as for service_manager, ``reported_by`` as for observe_daemon, and ``elsewhere`` as for
-    EngineClient."""
+    write_config, ``run`` as for service_manager, ``reported_by`` as for observe_daemon, ``rehearse`` as
+    Rehearsal.refusal, and ``elsewhere`` as for EngineClient."""
 
     connection: dict
     service: object
@@ -42,6 +42,7 @@ class Host(NamedTuple):
     replace: object
     run: object
     reported_by: object
+    rehearse: object
     elsewhere: object = None
 
 

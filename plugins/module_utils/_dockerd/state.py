@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from typing import NamedTuple
 
 from .._base.errors import BuildcacheError
 from .._engine.state import directory, keep, kept
@@ -20,10 +21,18 @@ _HISTORIES = "in_force.json"
 """What to put back when dockerd does not start with a new file. It may hold credentials: only its owner may read it."""
 
 _RESTARTS = "restarts.json"
-"""The restarts that go on, by configuration file: the units that ran and stop with dockerd."""
+"""The restarts that go on, by configuration file: what is Left of each where it is cut off."""
 
 _LAST_LOOKS = "last_looks.json"
 """What buildcache_gc_policy saw when it last ran, by configuration file (see in_effect.look)."""
+
+
+class Left(NamedTuple):
+    """What a restart leaves word of: the units that ran and stop with dockerd, and the text of a configuration file
+    with what the dockerd before told of itself (see as_told)."""
+
+    dependents: tuple
+    as_told: str
 
 
 def last_look(path):
@@ -58,11 +67,11 @@ def keep_history(path, known):
 
 
 @contextmanager
-def restart_noted(path, dependents):
+def restart_noted(path, left):
     """While this is entered, a run that is ended by force leaves word that it was restarting the dockerd with the
-    configuration file at ``path``, and of the units that were to run again. Raises BuildcacheError."""
+    configuration file at ``path``, and what is Left of that. Raises BuildcacheError."""
     try:
-        _keep(_RESTARTS, path, dependents)
+        _keep(_RESTARTS, path, left._asdict())
     except OSError as problem:
         raise BuildcacheError(f"{directory()} cannot be written to: {problem.strerror}. Nothing was done.") from problem
     try:
@@ -72,15 +81,17 @@ def restart_noted(path, dependents):
 
 
 def restart_left(path):
-    """Return the units that were to run again after a restart that was cut off, None where none was."""
+    """Return what is Left of a restart that goes on or was cut off, None where there is none."""
     found = _kept(_RESTARTS).get(path)
-    return [str(name) for name in found] if isinstance(found, list) else None
+    with suppress(KeyError, TypeError):
+        return Left(tuple(map(str, found["dependents"])), str(found["as_told"]))
+    return None
 
 
 def forget_restart(path):
     """Forget such a restart: it has ended, or was brought to its end."""
     with suppress(OSError):
-        keep(_RESTARTS, {name: units for name, units in _kept(_RESTARTS).items() if name != path})
+        keep(_RESTARTS, {name: left for name, left in _kept(_RESTARTS).items() if name != path})
 
 
 def _version(found):

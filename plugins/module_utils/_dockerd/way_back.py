@@ -13,20 +13,24 @@ from dataclasses import replace
 
 from .._base.errors import BuildcacheError
 from .._base.json_text import BadConfig
-from .._engine.config_file import put_back, read_config
+from .._engine.config_file import keep_copy, put_back, read_config
 from .._policy.history import ways_back
 from .restart import note_success, restart
-from .state import history, keep_history, keep_last_look
+from .state import history, keep_history, keep_last_look, restart_left
+
+FORMER = "the file of before"
+"""What go_back() returns where it was put back."""
 
 
 def go_back(host, restarted):
     """Put back the file that stood there before we wrote; where dockerd was ``restarted``, have it start with that, or
-    with the last file that it is known to have started with.
+    with the last file that it is known to have started with, or in the end with what the dockerd before told of itself.
 
-    Returns whether there was such a file. Raises BuildcacheError where none can be put back, or none starts.
+    Returns FORMER where a file of before was put back, the path of a copy of the present one where dockerd has what was
+    told, "" where there is nothing. Raises BuildcacheError where nothing can be put back, or dockerd starts with none.
     """
     path = os.path.realpath(host.config_file)
-    known = history(path)
+    known, present = history(path), _text(path)
     if restarted:
         # Started since by somebody else, dockerd does not have this one.
         known = replace(known, written=None)
@@ -36,13 +40,11 @@ def go_back(host, restarted):
     elif not known.before:
         return False
     problem = None
-    for version in ways_back(known, _text(path)):
+    for version in ways_back(known, present):
         try:
             _write_back(path, version.text, host.replace)
             keep_last_look(path, version.look)
-            if restarted:
-                host.service.end()
-                after = restart(host, read_config(path))
+            after = _started(host, path) if restarted else None
         except BuildcacheError as error:
             problem = error
         else:
@@ -52,12 +54,30 @@ def go_back(host, restarted):
                     note_success(after)
                 else:
                     keep_history(path, replace(known, before=None, written=None))
-            return True
+            return FORMER
         if not restarted:
             break
+    left = restart_left(path) if restarted else None
+    if left:
+        return _as_told(host, path, present, left.as_told)
     if problem:
         raise problem
-    return False
+    return ""
+
+
+def _as_told(host, path, present, told):
+    """Have dockerd start with what was told of the one before; return the path of a copy of the file of now."""
+    copy = keep_copy(path, present, host.replace) if present else path
+    _write_back(path, told, host.replace)
+    after = _started(host, path)
+    with suppress(BuildcacheError):
+        note_success(after)
+    return copy
+
+
+def _started(host, path):
+    host.service.end()
+    return restart(host, read_config(path))
 
 
 def _write_back(path, text, change):

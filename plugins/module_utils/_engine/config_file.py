@@ -178,11 +178,24 @@ def _sweep(path):
 
 def _back_up(path, copy):
     """Copy the file to one beside it, named as AnsibleModule.backup_local names it, and return its path."""
-    backup = f"{path}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}"
+    backup = _backup_of(path)
     with _temporary(path) as (_file, temporary):
         copy(path, temporary)
         os.rename(temporary, backup)
     return backup
+
+
+def _backup_of(path):
+    return f"{path}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}"
+
+
+def keep_copy(path, text, replace):
+    """Keep a text that stood in the file at ``path`` in a backup beside it, which only its owner can read; return the
+    path of that. ``replace`` as for write_config. Raises BuildcacheError."""
+    copy = _backup_of(path)
+    put_back(copy, text, replace)
+    os.chmod(copy, 0o600)
+    return copy
 
 
 def _replace(config, text, replace):

@@ -133,3 +133,12 @@ def command_of(pid):
             return file.read().rstrip("\0").split("\0")
     except OSError:
         return []
+
+
+def environment_of(pid):
+    """Return the variables that a process was started with, {name: value}; none where they are not known."""
+    try:
+        with open(f"/proc/{pid}/environ", encoding="utf-8", errors="surrogateescape") as file:
+            return dict(one.split("=", 1) for one in file.read().split("\0") if "=" in one)
+    except OSError:
+        return {}

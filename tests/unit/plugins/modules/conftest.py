@@ -46,6 +46,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(_drain, "_POLL", 0.01)
     monkeypatch.setattr(_drain, "open_requests", lambda pid, config: found.requests.pop(0) if found.requests else None)
     monkeypatch.setattr(buildcache_restart, "service_of", lambda module: found)
+    monkeypatch.setattr(buildcache_restart, "Rehearsal", lambda: found)
     before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)}
     put(found, OLD)
     time.sleep(0.01)

@@ -84,13 +84,6 @@ def test_where_the_file_of_before_does_not_start_either_the_last_that_did_is_tak
     assert result["rolled_back"] and host.restarts == [NEW, OLD, HAND, NEW] and host.text == NEW, result
 
 
-def test_with_nothing_to_go_back_to_it_is_not_restarted(host, run):
-    put(host, HAND)
-    result = run()
-    assert result["failed"] and not result["changed"] and host.restarts == [] and host.text == HAND
-    assert "what it said before is not known" in result["msg"] and "do that by hand" in result["msg"]
-
-
 @pytest.mark.parametrize("corrupted", [None, NEW + "}", NEW.replace("33GB", "33Q")])
 def test_a_file_with_which_dockerd_would_not_start_is_put_back_before_a_restart(host, run, corrupted):
     write(host, NEW)

@@ -14,6 +14,8 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd imp
 from ansible_collections.buildfleet.buildcache.tests.unit.faked_host import NEW, OLD
 from ansible_collections.buildfleet.buildcache.tests.unit.restarting import write
 
+TOLD = '{"storage-driver": "overlay2"}\n'
+
 
 class TestAfterAKill:
     """A run was ended by force in the midst of its restart."""
@@ -24,7 +26,8 @@ class TestAfterAKill:
 
         def cut(serves=False):
             write(host, NEW)
-            _state._keep(_state._RESTARTS, str(host.file), ["agent.service"])
+            left = _state.Left(("agent.service",), TOLD)
+            _state._keep(_state._RESTARTS, str(host.file), left._asdict())
             if not serves:
                 host.processes.pop(host.pid)
                 host.pid = None
@@ -59,6 +62,15 @@ class TestAfterAKill:
         assert "agent.service (failed): ran before" in str(result["warnings"])
         assert _state.restart_left(str(host.file)) is None
 
+    def test_or_with_what_the_one_before_told_of_itself(self, host, run, cut):
+        cut()
+        host.fault, host.bad = ("start", None), (OLD, NEW)
+        result = run(bring_back=True)
+        assert result["failed"] and not result["rolled_back"] and host.text == TOLD, result
+        assert "without a GC policy" in result["msg"]
+        (copy,) = host.file.parent.glob("daemon.json.*~")
+        assert str(copy) in result["msg"] and copy.read_text() == NEW and copy.stat().st_mode & 0o777 == 0o600
+
     def test_where_it_serves_what_stopped_with_it_is_started_and_the_run_goes_on(self, host, run, cut):
         cut(serves=True)
         host.dead = ["agent.service"]
@@ -70,7 +82,7 @@ class TestAfterAKill:
         cut()
         result = run(_ansible_check_mode=True)
         assert result["failed"] and "a run without check mode brings it back" in result["msg"], result
-        assert not host.restarts and _state.restart_left(str(host.file)) == ["agent.service"]
+        assert not host.restarts and _state.restart_left(str(host.file)).dependents == ("agent.service",)
 
 
 def test_a_dockerd_that_somebody_has_stopped_is_left_so(host, run):
