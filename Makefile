@@ -5,13 +5,18 @@
 tools := tests/tools
 # What make installs stands in .venv; a file .ready there is younger than what was asked to be installed.
 venv := .venv/.ready
-# Fleet tests run side by side, each of so many workers on hosts of its own, one of each of these kinds.
+# Fleet tests run side by side, each of so many workers on hosts of its own, one of each of some kinds. Arguments of fleet:
+# the results' name, the marks, the kinds for all tests, those for what is the same with any engine, the lab's, the workers.
 WORKERS := 3
+FAST_WORKERS := 4
 FAST_KINDS := docker20,docker28c
+FAST_ANY := docker28c
 OTHER_KINDS := docker26,docker28
+OTHER_ANY := docker20,docker26,docker28
 ALL_KINDS := docker20,docker26,docker28,docker28c
-fleet = KINDS=$(3) HOSTS=$$(($(words $(subst $(comma), ,$(3))) * $(WORKERS))) $(tools)/with_lab.sh \
-	.venv/bin/python -m pytest tests/fleet -v --durations=40 -m '$(2)' -n $(WORKERS) --dist loadfile \
+count = $(words $(subst $(comma), ,$(1)))
+fleet = KINDS=$(5) HOSTS=$$(($(call count,$(5)) * $(6))) $(tools)/with_lab.sh env KINDS=$(3) ANY_ENGINE=$(4) \
+	.venv/bin/python -m pytest tests/fleet -v --durations=40 -m '$(2)' -n $(6) --dist loadfile \
 	--no-loadscope-reorder --max-worker-restart 0 --junitxml=.lab/logs/$(1).xml
 comma := ,
 
@@ -65,11 +70,11 @@ test-integration: $(venv) ## Run the integration targets against scripted engine
 
 .PHONY: test-fleet test-fleet-deep
 test-fleet: $(venv) ## Run the fleet tests of every behaviour on the lab; WORKERS=n KEEP=1 leaves it up after
-	$(call fleet,fleet,not deep,$(FAST_KINDS))
+	$(call fleet,fleet,not deep,$(FAST_KINDS),$(FAST_ANY),$(FAST_KINDS),$(FAST_WORKERS))
 test-fleet-deep: $(venv) ## Run them on the other engines, and the others on all: variants, fuzz runs, random trials
 	status=0; \
-	$(call fleet,fleet-deep-others,not deep and not once,$(OTHER_KINDS)) || status=1; \
-	$(call fleet,fleet-deep,deep,$(ALL_KINDS)) || status=1; \
+	$(call fleet,fleet-deep-others,not deep and not once,$(OTHER_KINDS),$(OTHER_ANY),$(OTHER_ANY),$(WORKERS)) || status=1; \
+	$(call fleet,fleet-deep,deep,$(ALL_KINDS),$(ALL_KINDS),$(ALL_KINDS),$(WORKERS)) || status=1; \
 	exit $$status
 
 .PHONY: conformance

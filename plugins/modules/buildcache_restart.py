@@ -28,6 +28,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.bef
     validate,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.drain import (
+    ALL,
     UNKNOWN,
     containers_to_end,
     drain,
@@ -52,7 +53,6 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.run
     NotBegun,
     NotHealthy,
     running,
-    running_containers,
     serves,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.same import held, require_same
@@ -229,7 +229,9 @@ def look_before(host, now, options, result):
     if not options["planned"]:
         # What is written needs no room any more.
         found = found._replace(room=None)
-    result["containers"] = running_containers(now.client)
+    # Once: a container that ends in between would count among those that run, and not among those that are waited for.
+    listed = now.client.containers()
+    result["containers"] = containers_to_end(listed, [ALL])
     result["dependents"] = host.service.dependents()
     is_on = found.info.get("LiveRestoreEnabled")
     switches = bool(result["containers"] and options["live_restore"] and not is_on)
@@ -237,7 +239,7 @@ def look_before(host, now, options, result):
     why = "" if is_on or options["live_restore"] else "live restore is off"
     why = why or live_restore_fails(found)
     # Those that are waited for end before.
-    ended = containers_to_end(now.client.containers(), options["drain_containers"])
+    ended = containers_to_end(listed, options["drain_containers"])
     stopped = [name for name in result["containers"] if name not in ended]
     if stopped and why and not options["allow_container_stop"]:
         raise BuildcacheError(

@@ -86,6 +86,19 @@ setsid -f sh -c '{CONTEXT}/build {tag} <{CONTEXT}/long; echo $? >{CONTEXT}/ended
 """
 
 
+_SLOW = "/bin/busybox sleep 98765"
+LET_GO = f"pkill -f '^{_SLOW}'"
+"""A script that has the build end that start_slow() has started."""
+
+
+def start_slow(tag):
+    """Return a script that starts a build, and waits until its step runs, which does so until LET_GO."""
+    return (
+        start(tag, f"{FROM_SCRATCH}{do(f'{_SLOW}; true')}")
+        + f"until pgrep -f '^{_SLOW}' >/dev/null; do sleep 0.1; done\n"
+    )
+
+
 ENDED = f"cat {CONTEXT}/ended 2>/dev/null || true"
 """A script that prints the exit status of the build that start() has started, nothing while it runs."""
 

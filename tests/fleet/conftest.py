@@ -18,6 +18,7 @@ import prepared as preparation
 import pytest
 import rollouts
 import trials
+import workers
 
 
 def pytest_report_header(config):
@@ -25,9 +26,23 @@ def pytest_report_header(config):
     return f"conformance: TRIALS={trials.TRIALS} SEED={trials.SEED}"
 
 
-@pytest.fixture(scope="session")
-def lab():
+_LONGEST = (
+    "test_conformance", "test_rollout_faults", "test_gc_policy_role", "test_policy_fuzz", "test_gc_runs", "test_prepare",
+    "test_gc_policy", "test_builders", "test_drain", "test_rollout_looks",
+)  # fmt: skip
+"""Files that take a worker long: where they come last, one worker goes on alone."""
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest."""
+    rank = {name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lab(request):
     """The lab's hosts, ready for builds: {name: inventory variables}. Without a lab every test fails."""
+    fleet.choose(workers.ANY_ENGINE if request.node.get_closest_marker("any_engine") else workers.KINDS)
     try:
         hosts = fleet.hosts()
     except LookupError as problem:
@@ -51,12 +66,15 @@ def empty(lab):
     return builds.empty_engines()
 
 
-@pytest.fixture(scope="session")
+_HAVE_WHEELS = set()
+
+
+@pytest.fixture(scope="module")
 def wheelhouse(lab, request):
     """A directory of wheels for the Pythons of all hosts; pytest's cache keeps it."""
     directory = request.config.cache.mkdir("wheelhouse")
     ask = "import platform as p; print('.'.join(p.python_version_tuple()[:2]), p.machine())"
-    for answer in sorted(set(fleet.shell(ask, interpreter="python3 -").values())):
+    for answer in sorted(set(fleet.shell(ask, interpreter="python3 -").values()) - _HAVE_WHEELS):
         python, machine = answer.split()
         download = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", directory, "--only-binary=:all:"]
         download += [
@@ -71,6 +89,7 @@ def wheelhouse(lab, request):
         for source in (["--no-index", "--find-links", directory], []):
             ended = subprocess.run([*download, *source], capture_output=True, text=True, timeout=300, check=False)
             if ended.returncode == 0:
+                _HAVE_WHEELS.add(answer)
                 break
         else:
             pytest.skip(f"No wheels for Python {python}: {(ended.stderr.strip() or 'pip failed').splitlines()[-1]}")

@@ -33,12 +33,19 @@ TIME_LIMIT = 600  # seconds, after which any one command counts as hanging: a sl
 _TEMPORARY = tempfile.TemporaryDirectory(prefix="fleet-")
 """For playbooks, a worker's inventory, and the sockets of the connections that shell() keeps."""
 
-INVENTORY = workers.inventory(ROOT / ".lab" / "inventory.yml", Path(_TEMPORARY.name))
+_LAB = ROOT / ".lab" / "inventory.yml"
+INVENTORY = workers.inventory(_LAB, Path(_TEMPORARY.name))
 
 _OWN_CALLBACK = {
     "ANSIBLE_STDOUT_CALLBACK": "fleet_json",
     "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).with_name("callback_plugins")),
 }
+
+
+def choose(kinds):
+    """Have the tests from now on run on the hosts of these kinds."""
+    workers.inventory(_LAB, Path(_TEMPORARY.name), kinds)
+    hosts.cache_clear()
 
 
 @cache

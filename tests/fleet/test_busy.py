@@ -9,7 +9,10 @@ from __future__ import annotations
 import time
 
 import fleet
+import pytest
 import scripted
+
+pytestmark = pytest.mark.any_engine
 
 RECORD = {
     "ID": "record1",

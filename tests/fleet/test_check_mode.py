@@ -14,6 +14,8 @@ import fleet
 import pytest
 from engine import MB
 
+pytestmark = pytest.mark.any_engine
+
 OPTIONS = (
     {},
     {"containers": "stopped", "images": "unused", "all": True},

@@ -62,8 +62,7 @@ def test_the_preview_names_what_the_run_removes(lab, counted, trial):
         daemon.restart()
     busy = not by_age and chance.random() < 0.15
     if busy:
-        fleet.shell(builds.start("slow:1", f"{builds.FROM_SCRATCH}{builds.do('/bin/busybox sleep 15')}"))
-        time.sleep(2)
+        fleet.shell(builds.start_slow("slow:1"))
     before = engine.look()
     options, per_host = _options(chance, before)
     if by_age:
@@ -111,6 +110,7 @@ def test_the_preview_names_what_the_run_removes(lab, counted, trial):
             uncounted = 0.05 * max(predicted, freed) + MB + OWN_FILES * objects
             assert abs(predicted - freed) <= uncounted, (said, predicted, freed, objects)
     if busy:
+        fleet.shell(builds.LET_GO)
         _wait_for_builds()
 
 

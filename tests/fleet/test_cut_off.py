@@ -15,6 +15,8 @@ import fleet
 import pytest
 from variants import variants
 
+pytestmark = pytest.mark.any_engine
+
 LOG = f"{builds.CONTEXT}/cut.log"
 STATE = "/var/lib/buildcache/unheard-*.json"
 

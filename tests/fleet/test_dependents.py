@@ -11,6 +11,8 @@ import fleet
 import pytest
 import rollouts
 
+pytestmark = pytest.mark.any_engine
+
 # By what each follows dockerd's unit, or another one that does.
 UNITS = {
     "needs": "Requires=docker.service\nAfter=docker.service",

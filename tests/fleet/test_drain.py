@@ -12,6 +12,8 @@ import fleet
 import pytest
 from variants import variants
 
+pytestmark = pytest.mark.any_engine
+
 OLD, NEW = [{"max_used_space": "21GB"}], [{"max_used_space": "33GB"}]
 WORK = "/run/fleet-drain"
 LABEL = "ci.job"

@@ -13,6 +13,8 @@ import fleet
 import pytest
 import scripted
 
+pytestmark = pytest.mark.any_engine
+
 NO_SDK = f"{builds.CONTEXT}/python-without-packages"
 
 # -S keeps Debian's packages, and the docker SDK with them, off Python's path.

@@ -16,6 +16,8 @@ import pytest
 from trials import SEED
 from variants import variants
 
+pytestmark = pytest.mark.any_engine
+
 RULES = [
     {"types": ["source.local", "exec.cachemount"], "unused_for": "2d"},
     {"reserved_space": "1GB", "unused_for": "1m"},

@@ -15,6 +15,8 @@ import pytest
 from test_gc_policy_role import AT_ONCE, RULES, changes
 from variants import variants
 
+pytestmark = pytest.mark.any_engine
+
 ON_THE_CONTROLLER = {"assert", "debug", "fail", "include_tasks", "set_fact", "validate_argument_spec"}
 POLICY = {**AT_ONCE, "gc_policy_rules": RULES}
 

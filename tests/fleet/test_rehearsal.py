@@ -14,6 +14,8 @@ import pytest
 import rollouts
 from variants import variants
 
+pytestmark = pytest.mark.any_engine
+
 WAITING = {
     "log-opts": ({"nope": "1"}, "unknown log opt 'nope'"),
     "bridge": ("br9", "bridge device with non default name br9 must be created manually"),
@@ -66,16 +68,6 @@ def test_what_waits_in_the_file_is_found_and_nothing_is_left_of_the_trial(alive,
             assert WAITING[key][1] in result["msg"] and "said: " in result["msg"], (key, host, result["msg"])
     assert fleet.shell(_LEFT) == left
     assert fleet.shell(daemon.PROCESS) == processes and fleet.shell(rollouts.PID) == alive
-
-
-def test_a_rollout_over_such_a_file_writes_nothing(alive, first_contact, rollout):
-    fleet.play([wait_in_file("log-opts", {"nope": "1"})])
-    texts, processes = daemon.texts(), fleet.shell(daemon.PROCESS)
-    results, undrained = rollout("true")
-    assert "Write the policy into daemon.json" not in results and not undrained
-    assert daemon.texts() == texts and fleet.shell(daemon.PROCESS) == processes
-    for result in results["Refuse a restart that would harm the host before anything is written"].values():
-        assert "unknown log opt" in result["msg"], result
 
 
 def test_what_nobody_knows_is_put_in_force_where_it_starts(alive, first_contact):

@@ -18,11 +18,14 @@ import pytest
 import rollouts
 from variants import variants
 
+pytestmark = pytest.mark.any_engine
+
 _WITH_NEW = f"grep -q 33 {daemon.CONFIG}"
 
 
 # Each by a script that runs between the writing and the restart; they hold as long as the new policy is in the file.
-# With what they end: dockerd was restarted in between, or the file was found to be bad before that.
+# With what they end: dockerd was restarted in between, or the file was found to be bad before that. Those that a
+# rehearsal finds come to a restart only without one.
 FAULTS = {
     "a policy that the engine refuses, past our own check": (f"sed -i s/33GB/33Q/ {daemon.CONFIG}", True),
     "invalid JSON": (f"echo '}}' >>{daemon.CONFIG}", False),
@@ -66,10 +69,10 @@ def without_our_check(tmp_path_factory):
 def test_a_host_is_as_it_was_before_and_the_rollout_ends_after(alive, rollout, without_our_check, fault):
     script, restarted = FAULTS[fault]
     # A failure that is known is not waited for: docker's unit sets a start no limit, and so has ten minutes.
-    health = {"gc_policy_health_timeout": "30s" if "hangs" in fault else ""}
+    options = {"gc_policy_health_timeout": "30s" if "hangs" in fault else "", "gc_policy_rehearse": not restarted}
     texts = daemon.texts()
     try:
-        results, undrained = rollout(script, environment=without_our_check if "past our" in fault else None, **health)
+        results, undrained = rollout(script, environment=without_our_check if "past our" in fault else None, **options)
         rollouts.as_before(alive, texts)
     finally:
         fleet.shell(rollouts.MENDED)
@@ -82,6 +85,22 @@ def test_a_host_is_as_it_was_before_and_the_rollout_ends_after(alive, rollout, w
         assert result["failed"] and result["rolled_back"] and failed[host]["msg"] == result["msg"], (host, result)
         assert "was put back" in result["msg"] and "Traceback" not in result["msg"], (host, result)
         assert result["restarted"] is restarted, (host, result)
+
+
+def test_what_a_rehearsal_finds_comes_to_no_restart(alive, rollout):
+    script, _restarted = FAULTS["a file that only a start refuses"]
+    texts, processes = daemon.texts(), fleet.shell(daemon.PROCESS)
+    try:
+        results, undrained = rollout(script)
+        rollouts.as_before(alive, texts)
+    finally:
+        fleet.shell(rollouts.MENDED)
+    assert undrained == sorted(alive) and fleet.shell(daemon.PROCESS) == processes
+    for host, result in results["Fail where the policy could not be put in force"].items():
+        assert "One started beside it said: failed to start daemon: native.cgroupdriver option" in result["msg"], (
+            host,
+            result,
+        )
 
 
 _HANGS = f'ExecStartPre=/bin/sh -c "! {_WITH_NEW} || exec sleep 600"'
@@ -198,11 +217,10 @@ def _serves(host):
 
 
 def test_a_build_that_runs_is_waited_for_and_one_that_does_not_end_is_not_cut(alive):
-    slow = f"{builds.FROM_SCRATCH}{builds.do('/bin/busybox sleep 98765; true')}"
-    fleet.shell(builds.start("slow:1", slow) + "sleep 2")
+    fleet.shell(builds.start_slow("slow:1"))
     refused = rollouts.roll_out(rollouts.NEW, "true", drain_timeout="3s")[2]
     texts = daemon.texts()
-    let_go = "(setsid bash -c \"sleep 4; pkill -f '^/bin/busybox sleep 98765'\") </dev/null >/dev/null 2>&1 &"
+    let_go = f'(setsid bash -c "sleep 4; {builds.LET_GO}") </dev/null >/dev/null 2>&1 &'
     done = rollouts.roll_out(rollouts.NEW, let_go, drain_timeout="120s")[2]
     for result in refused.values():
         assert result["failed"] and not result["restarted"], result

@@ -14,6 +14,8 @@ import pytest
 import rollouts
 from variants import variants
 
+pytestmark = pytest.mark.any_engine
+
 UNIT = "/run/systemd/system/docker.service.d"
 LOOK = "Refuse a restart that would harm the host before anything is written"
 

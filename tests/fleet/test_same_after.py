@@ -12,6 +12,8 @@ import pytest
 import rollouts
 from variants import variants
 
+pytestmark = pytest.mark.any_engine
+
 _WITH_NEW = f"grep -q 33 {daemon.CONFIG}"
 _OTHER = "/srv/other"
 # What no look before the restart can find, since it comes with the start.

@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.lab import recipes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,3 +37,12 @@ def test_the_two_suites_together_have_every_fleet_test_once():
     assert sorted(fast + deep) == sorted(collected())
     left_out = behaviours(deep) - behaviours(fast)
     assert {test.partition("::")[0] for test in left_out} == DEEP_AS_A_WHOLE
+
+
+def test_the_two_suites_together_have_every_kind_of_host():
+    text = (ROOT / "Makefile").read_text()
+    kinds = {
+        name: set(value.split(",")) for name, value in re.findall(r"^(\w+_(?:KINDS|ANY)) := (.*)$", text, re.MULTILINE)
+    }
+    assert kinds["FAST_KINDS"] | kinds["OTHER_KINDS"] == kinds["ALL_KINDS"] == set(recipes.KINDS)
+    assert kinds["FAST_ANY"] | kinds["OTHER_ANY"] == kinds["ALL_KINDS"]

@@ -72,16 +72,6 @@ def running(host):
     return Running(client, pid, config, daemon, gc_status(daemon, client.version["Version"]))
 
 
-def running_containers(client):
-    """Return the names of the containers that a restart without live restore stops."""
-    return sorted(
-        name.lstrip("/")
-        for container in client.containers()
-        if container["State"] in ("running", "paused", "restarting")
-        for name in container["Names"][:1]
-    )
-
-
 def serves(host):
     """Whether dockerd answers."""
     with suppress(BuildcacheError):
