@@ -159,7 +159,8 @@ _WARM = {}
 
 
 def _environment(environment):
-    return {**os.environ, "ANSIBLE_NOCOLOR": "1", **(environment or {})}
+    sockets = os.path.join(_TEMPORARY.name, "cp")
+    return {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets, **(environment or {})}
 
 
 def _warm(environment):
@@ -200,6 +201,18 @@ def shell(script, on=None, interpreter="bash -eu"):
 
     with ThreadPoolExecutor(len(names) or 1) as pool:
         return dict(zip(names, pool.map(one, names), strict=True))
+
+
+def cut_power(on):
+    """Cut the power of hosts, and wait until they have booted again and let us in."""
+    known = hosts()
+    command = [sys.executable, "-m", "tests.lab", "cut-power", *(known[host]["lab_name"] for host in on)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIME_LIMIT, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    # Of the connections of before, nobody tells their masters that they are gone.
+    for socket in Path(_TEMPORARY.name).glob("**/*"):
+        if socket.is_socket():
+            socket.unlink()
 
 
 def load_image(host, archive):

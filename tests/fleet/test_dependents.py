@@ -19,9 +19,10 @@ UNITS = {
     "bound": "BindsTo=docker.service\nAfter=docker.service",
     "part": "PartOf=docker.service",
     "chain": "Requires=needs.service\nAfter=needs.service",
+    "requisite": "Requisite=docker.service\nAfter=docker.service",
     "idle": "Requires=docker.service\nAfter=docker.service",
 }
-RUNNING = ["bound.service", "chain.service", "needs.service", "part.service"]
+RUNNING = ["bound.service", "chain.service", "needs.service", "part.service", "requisite.service"]
 _AT = "/run/systemd/system"
 _FILES = "".join(
     f"cat >{_AT}/{name}.service <<'END'\n[Unit]\n{lines}\n[Service]\n"
@@ -46,7 +47,7 @@ def dependents(alive):
 
 def stand(before):
     """Assert that what ran runs, by another process, and what did not does not."""
-    assert set(fleet.shell(STATES).values()) == {"active\nactive\nactive\nactive\ninactive\n"}
+    assert set(fleet.shell(STATES).values()) == {"active\n" * len(RUNNING) + "inactive\n"}
     after = fleet.shell(PIDS)
     assert all(not set(after[host].split()) & set(pids.split()) for host, pids in before.items())
 

@@ -96,6 +96,16 @@ def down(lab: Lab, options: argparse.Namespace) -> int:
     return 0
 
 
+def cut_power(lab: Lab, options: argparse.Namespace) -> int:
+    """Cut the power of running hosts, and boot them again."""
+    unknown = [name for name in options.names if name not in lab.hosts]
+    if unknown:
+        raise LabError(f"{', '.join(unknown)}: no such host is up")
+    _in_parallel(8, lambda name: hosts.cut_power(lab, lab.hosts[name]), options.names)
+    lab.save()
+    return 0
+
+
 def status(lab: Lab, options: argparse.Namespace) -> int:
     """Print one line for each host; 1 where there is none or one does not run."""
     del options
@@ -111,7 +121,7 @@ def status(lab: Lab, options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m tests.lab", description="Real Docker build hosts on one machine.")
-    commands = parser.add_subparsers(required=True, metavar="up|down|status")
+    commands = parser.add_subparsers(required=True, metavar="up|down|status|cut-power")
     boot = commands.add_parser("up", help="boot hosts and write .lab/inventory.yml")
     boot.add_argument("--hosts", default="4", help="how many, spread over the kinds, or their names with commas")
     boot.add_argument("--kinds", default="", help="those that a number is spread over, with commas; all if not given")
@@ -120,6 +130,9 @@ def _parser() -> argparse.ArgumentParser:
     boot.add_argument("--disk", metavar="SIZE", help="size of each data disk, as in 4G (the default)")
     boot.set_defaults(command=up)
     commands.add_parser("down", help="remove everything but the cache").set_defaults(command=down)
+    power = commands.add_parser("cut-power", help="kill the init of hosts, and boot them again")
+    power.add_argument("names", nargs="+", metavar="HOST")
+    power.set_defaults(command=cut_power)
     commands.add_parser("status", help="show the hosts").set_defaults(command=status)
     return parser
 

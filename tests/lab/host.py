@@ -37,6 +37,21 @@ def boot(lab: Lab, host: Host, public_key: str) -> None:
     overlay = f"lowerdir={host.rootfs},upperdir={directory}/upper,workdir={directory}/work"
     run("mount", "-t", "overlay", "-o", overlay, "buildcache-lab", str(directory / "root"))
     _write_own_files(directory, host, public_key)
+    _power_on(lab, host, _answers, "its engine or its sshd")
+
+
+def cut_power(lab: Lab, host: Host) -> None:
+    """Kill a host's init, and boot the host again with the files that it had, until its sshd answers.
+
+    Fills in the process ids. Raises LabError where it does not boot.
+    """
+    _end(lab, host.name)
+    _remove_cgroup(_cgroup(lab, host.name))
+    _power_on(lab, host, _lets_in, "its sshd")
+
+
+def _power_on(lab: Lab, host: Host, is_up, what: str) -> None:
+    directory = lab.hosts_directory / host.name
     nspawn = _start(lab, host.name)
     deadline = time.monotonic() + _BOOT_SECONDS
 
@@ -54,8 +69,8 @@ def boot(lab: Lab, host: Host, public_key: str) -> None:
         wait("its init")
     host.init_pid = init_pid
     network.plug_in(init_pid, lab.subnet, host.number)
-    while not _answers(host):
-        wait("its engine or its sshd")
+    while not is_up(host):
+        wait(what)
 
 
 def check_ready(lab: Lab, host: Host) -> None:
@@ -93,6 +108,12 @@ def stop(lab: Lab, name: str) -> None:
     Its disk is thrown away, so its init is killed rather than asked. Raises LabError where something outside the
     host holds its files.
     """
+    _end(lab, name)
+    rootfs.remove_tree(lab.hosts_directory / name)
+    _remove_cgroup(_cgroup(lab, name))
+
+
+def _end(lab: Lab, name: str) -> None:
     nspawn_pid = _supervisors(lab).get(name)
     if nspawn_pid:
         init_pid = _init_of(nspawn_pid)
@@ -104,8 +125,6 @@ def stop(lab: Lab, name: str) -> None:
             if attempt == 100:
                 _kill(nspawn_pid)
             time.sleep(0.05)
-    rootfs.remove_tree(lab.hosts_directory / name)
-    _remove_cgroup(_cgroup(lab, name))
 
 
 def names_left(lab: Lab) -> list[str]:
@@ -213,6 +232,13 @@ def _answers(host: Host) -> bool:
     """Whether engine and sshd answer; the engine tells its image store."""
     try:
         host.image_store = image_store(engine_info(host.init_pid))
+        return _lets_in(host)
+    except OSError:
+        return False
+
+
+def _lets_in(host: Host) -> bool:
+    try:
         with socket.create_connection((host.address, 22), timeout=5) as connection:
             connection.settimeout(5)
             return connection.recv(4) == b"SSH-"

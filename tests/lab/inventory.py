@@ -80,6 +80,7 @@ class Lab:
             group = groups.setdefault("kind_" + host.kind, {"hosts": {}})
             group["hosts"][host.name] = {
                 "ansible_host": host.address,
+                "lab_name": host.name,
                 "lab_kind": host.kind,
                 "lab_image_store": host.image_store,
                 "lab_data_disk": str(self.hosts_directory / host.name / "disk"),
