@@ -21,8 +21,8 @@ OWN = ["--data-root=/new", "--exec-root=/run/docker", "--pidfile=/run/docker.pid
 OVERLAY2 = "--storage-driver=overlay2"
 
 
-def seen(config=None, info=INFO, words=WORDS, there=(), **how):
-    return Seen(info, "28.5.2", config or {}, words, exists=lambda path: path in there, **how)
+def seen(config=None, info=None, words=WORDS, there=(), **how):
+    return Seen(info or INFO, "28.5.2", config or {}, words, exists=lambda path: path in there, **how)
 
 
 @pytest.mark.parametrize(
