@@ -23,7 +23,6 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.bef
     refuse_other_policy,
     refuse_unseen,
     refuse_without_way_back,
-    rehearsed,
     seen,
     validate,
 )
@@ -40,7 +39,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.own
     own_home,
     require_service,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.rehearsal import Rehearsal
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.rehearsal import Rehearsal, rehearsed
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.restart import (
     ANSWERS_WITHIN,
     begun_again,

@@ -21,11 +21,9 @@ import fleet
 import lived_in
 import pytest
 from engine import MB
-from trials import SEED, TRIALS
+from trials import QUIET, ROOM, SEED, TRIALS
 from variants import variants
 
-QUIET = 20  # seconds between two rounds of builds, so that an age parts them
-ROOM = 12  # seconds that the preview and the run may take before a record of the second round is of that age
 EDGE = 256 * 1024  # bytes
 OWN_FILES = 48 * 1024  # bytes of small files and directories that a layer has beside its data, and no engine counts
 

@@ -18,7 +18,6 @@ from .._policy.history import can_be_restarted
 from .._policy.reader import from_daemon_json
 from .daemon import known_history
 from .look import Seen, live_restore_with_swarm, obstacles
-from .rehearsal import NotRehearsed
 from .running import NotHealthy
 from .service import masked, patiently
 from .unit import environment_files, programs, start_command
@@ -115,18 +114,6 @@ def refuse_unseen(now):
             "The process of dockerd cannot be found, so that nobody could tell whether a restart went well; it was not "
             "begun. Set service to the name of dockerd's unit, or name the PID file by pidfile in its configuration."
         )
-
-
-def rehearsed(host, now, seen):
-    """Have a dockerd started with the file beside the one that runs. Returns why that cannot be done here, "" where it
-    went well. Raises NotHealthy where it did not."""
-    try:
-        said = host.rehearse(seen, command_of(now.pid)[0], now.pid)
-    except NotRehearsed as problem:
-        return str(problem)
-    if said:
-        raise NotHealthy(f"dockerd would not start with {now.config.path}. One started beside it said: {said}")
-    return ""
 
 
 def refuse_without_way_back(now, untried):

@@ -20,7 +20,8 @@ import time
 from contextlib import contextmanager, suppress
 
 from .._base.errors import BuildcacheError
-from .._engine.host import environment_of, free_bytes, start_of
+from .._engine.host import command_of, environment_of, free_bytes, start_of
+from .running import NotHealthy
 from .service import masked
 from .stage import RUN, cannot_be_staged, root_of, staged
 
@@ -51,6 +52,18 @@ _LINE_OF_LOG = re.compile(r"time=|\{|INFO|DEBU|WARN")
 
 class NotRehearsed(BuildcacheError):
     """A start could not be tried on this host."""
+
+
+def rehearsed(host, now, seen):
+    """Have a dockerd started with the file beside the one that runs. Returns why that cannot be done here, "" where it
+    went well. Raises NotHealthy where it did not."""
+    try:
+        said = host.rehearse(seen, command_of(now.pid)[0], now.pid)
+    except NotRehearsed as problem:
+        return str(problem)
+    if said:
+        raise NotHealthy(f"dockerd would not start with {now.config.path}. One started beside it said: {said}")
+    return ""
 
 
 class Rehearsal:

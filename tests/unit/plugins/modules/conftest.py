@@ -17,6 +17,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd imp
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import daemon as _daemon
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import drain as _drain
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import own as _own
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import rehearsal as _rehearsal
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import restart as _restart
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import running as _running
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import lock as _lock
@@ -39,6 +40,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(_own, "command_of", lambda pid: [])
     monkeypatch.setattr(_running, "listening_dockerd", lambda docker_host: None)
     monkeypatch.setattr(_before, "command_of", lambda pid: [str(found.program)])
+    monkeypatch.setattr(_rehearsal, "command_of", lambda pid: [str(found.program)])
     for module in (_before, _restart, _running, _daemon):
         monkeypatch.setattr(module, "start_of", found.processes.get)
     for name in ("_POLL", "ANSWER"):
