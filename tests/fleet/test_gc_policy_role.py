@@ -270,11 +270,11 @@ def test_every_playbook_runs_under_ansible_runner(own, tmp_path, kind):
         (tmp_path / "env" / "extravars").write_text(json.dumps(variables))
         status, output = fleet.ansible(
             *("ansible-runner", "run", str(tmp_path), "-p", f"buildfleet.buildcache.{name}"),
-            *("--inventory", str(fleet.INVENTORY)),
+            *("--inventory", str(fleet.INVENTORY), "--limit", ONE),
             environment={"ANSIBLE_CONFIG": str(fleet.ROOT / "ansible.cfg"), "PATH": path},
         )
         assert status == 0, output
         counts = recap(output)
-        assert set(counts) == set(own), output
+        assert set(counts) == {ONE}, output
         if name == "gc_policy":
             assert all(count["changed"] == 2 for count in counts.values()), output
