@@ -38,7 +38,8 @@ _NAMESPACES = 0x00020000 | 0x40000000 | 0x20000000 | 0x08000000 | 0x04000000  # 
 _PRIVATE = 0x4000 | 0x40000  # MS_REC | MS_PRIVATE
 _DIE_WITH_PARENT = 1
 
-_NOT_ISOLATED = 125
+_NOT_ISOLATED = 97
+"""An exit status that dockerd has no use for: it has 1, 2 and 125."""
 _FIRST_PASSED = 3  # sd_listen_fds(3)
 
 _OF_THE_SERVICE = {

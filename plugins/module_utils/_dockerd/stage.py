@@ -30,7 +30,7 @@ def cannot_be_staged(seen):
     options = " ".join(map(str, seen.info.get("SecurityOptions") or []))
     if "name=rootless" in options:
         return "the engine is rootless"
-    drivers = _OF_THE_HOST & {seen.info.get("Driver"), asked(seen, "storage-driver")}
+    drivers = _OF_THE_HOST & {str(seen.info.get("Driver")), str(asked(seen, "storage-driver"))}
     if drivers:
         return f"the storage driver {', '.join(sorted(drivers))} changes the host at its start"
     return ""

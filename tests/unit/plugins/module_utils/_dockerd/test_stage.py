@@ -69,6 +69,7 @@ def test_it_is_on_the_file_system_that_a_start_would_use(config, there, root):
     ("how", "why"),
     [
         ({}, ""),
+        ({"config": {"storage-driver": ["zfs"], "bridge": {}}}, ""),
         ({"info": {**INFO, "Driver": "zfs"}}, "storage driver zfs"),
         ({"config": {"storage-driver": "devicemapper"}}, "storage driver devicemapper"),
         ({"info": {**INFO, "SecurityOptions": ["name=rootless"]}}, "rootless"),
