@@ -61,7 +61,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.sta
     restart_left,
     restart_noted,
 )
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.way_back import FORMER, go_back
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.way_back import FORMER, go_back, unproven
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.client import EngineClient
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.lock import locked
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk import SdkTransport
@@ -91,6 +91,7 @@ OPTIONS = {
 }
 
 _CUT_OFF = "dockerd did not serve, since an earlier run was cut off in its restart"
+_UNPROVEN = "dockerd did not serve, since it has failed with what an earlier run has written"
 
 
 def main():
@@ -164,34 +165,48 @@ def host_to_restart(module, result):
     except EngineError as error:
         host, problem = host_with(module, None), error
     path = os.path.realpath(host.config_file)
-    if restart_left(path) is not None and module.check_mode and problem:
-        raise EngineError(f"{problem} {_CUT_OFF}; a run without check mode brings it back.") from problem
-    if restart_left(path) is not None and not module.check_mode:
+    left, why = left_over(host, path, problem)
+    if left and module.check_mode and problem:
+        raise EngineError(f"{problem} {why}; a run without check mode brings it back.") from problem
+    if left and not module.check_mode:
         with locked(module.params):
-            end_restart(host, path, result, module.warn)
+            # Whoever held the lock until now may have ended it.
+            left, why = left_over(host, path, problem)
+            if left:
+                end_restart(host, left, why, result, module.warn)
         return host_of(module)
     if problem:
         raise problem
     return host
 
 
-def end_restart(host, path, result, warn):
-    """Bring a restart to its end that was cut off: have dockerd serve, and run again what stopped with it."""
-    # Whoever held the lock until now may have ended it.
+def left_over(host, path, problem):
+    """Return what an earlier run has Left of a restart, and why dockerd does not serve then; None and "" for nothing.
+    ``problem`` is why it cannot be asked, None where it can.
+
+    A run that was cut off before its restart leaves a file with which a boot may have failed.
+    """
     left = restart_left(path)
-    if left is None:
-        return
+    if left is not None:
+        return left, _CUT_OFF
+    if problem and unproven(path) and host.service.gave_up():
+        return Left(tuple(host.service.enabled_dependents()), ""), _UNPROVEN
+    return None, ""
+
+
+def end_restart(host, left, why, result, warn):
+    """Bring to its end what is Left of a restart: have dockerd serve, and run again what stopped with it."""
     try:
         if not serves(host):
             with as_before_on_failure(host, result, since=time.time()):
                 result["restarted"] = result["changed"] = True
                 note_success(begun_again(host))
-            warn(f"{_CUT_OFF}. It was started, and serves with {path} as it is.")
+            warn(f"{why}. It was started, and serves with {host.config_file} as it is.")
     finally:
         stopped = still_stopped(host, left.dependents)
         if stopped:
             warn(stopped)
-        forget_restart(path)
+        forget_restart(os.path.realpath(host.config_file))
 
 
 def looked(host, options, result, warn, check_mode=False):

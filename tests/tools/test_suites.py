@@ -16,7 +16,8 @@ from tests.lab import recipes
 ROOT = Path(__file__).resolve().parents[2]
 
 DEEP_AS_A_WHOLE = {"test_policy_fuzz.py", "test_container_builders.py", "test_random_rollouts.py"}
-"""Files of fuzz runs, of rollouts that something happens to, and of builders that the lab has only where an image of BuildKit is given."""
+"""Files of fuzz runs, of rollouts that something happens to, and of builders that the lab has only where an image of
+BuildKit is given."""
 
 
 def collected(*marked):

@@ -43,6 +43,8 @@ class Host:
         self.dependent, self.dead = [], []
         # What a rehearsal says of each text, and how many there were.
         self.refusals, self.rehearsals = {}, 0
+        # Whether its manager has given it up.
+        self.failed = False
 
     @property
     def text(self):
@@ -68,6 +70,12 @@ class Host:
 
     def dependents(self):
         return list(self.dependent)
+
+    def enabled_dependents(self):
+        return list(self.dependent)
+
+    def gave_up(self):
+        return self.failed
 
     def start_again(self, names, limit):
         self._reach("start_again")

@@ -40,6 +40,7 @@ _SHOWN = (
     "Id", "LoadState", "LoadError", "ActiveState", "SubState", "Job", "CanStart", "CanStop", "RefuseManualStart",
     "RefuseManualStop", "NeedDaemonReload", "KillMode", "Restart", "ExecStartPre", "ExecStart", "Environment",
     "EnvironmentFiles", "WorkingDirectory", "TimeoutStartUSec", "ControlGroup", "TriggeredBy", "NRestarts",
+    "UnitFileState",
     *_LAST_START, *_REQUIRING, *_FOLLOWED_BY,
 )  # fmt: skip
 """The properties of a unit that tell whether and how it would start, and what with it (systemd,
@@ -117,13 +118,20 @@ class _Systemd:
 
         A unit that triggers it, as its socket does, starts with it again.
         """
+        return self._following(_stands)
+
+    def enabled_dependents(self):
+        """Return the names of the units that stop with the service, as dependents(), and that a boot starts."""
+        return self._following(lambda one: one.get("UnitFileState") == "enabled")
+
+    def _following(self, counts):
         units = self._properties(self._service)
         known = {name for one in units for name in (one.get("Id"), *one.get("TriggeredBy", "").split())}
         found = []
         while units:
             names = {name for one in units for kind in _FOLLOWED_BY for name in one.get(kind, "").split()} - known
             known |= names
-            units = [one for one in (self._properties(*sorted(names)) if names else []) if _stands(one)]
+            units = [one for one in (self._properties(*sorted(names)) if names else []) if counts(one)]
             found += [one["Id"] for one in units]
         return sorted(found)
 
@@ -145,6 +153,11 @@ class _Systemd:
             if settled and not new or time.monotonic() > end:
                 return [(one["Id"], one.get("ActiveState", "unknown")) for one in down]
             time.sleep(0.2)
+
+    def gave_up(self):
+        """Whether the service has failed, or fails again and again; not where somebody has stopped it."""
+        shown = self._own()
+        return shown.get("ActiveState") == "failed" or shown.get("SubState") == "auto-restart"
 
     def under_way(self):
         """Whether a start or stop of the service has been begun, or it does not run."""
@@ -258,6 +271,14 @@ class _SysVInit:
     def dependents(self):
         """Return no names: scripts do not depend on one another."""
         return []
+
+    def enabled_dependents(self):
+        """Return no names."""
+        return []
+
+    def gave_up(self):
+        """Whether the service has failed: a script does not say."""
+        return False
 
     def start_again(self, names, limit):
         """Start nothing: there are no dependents."""

@@ -22,6 +22,12 @@ FORMER = "the file of before"
 """What go_back() returns where it was put back."""
 
 
+def unproven(path):
+    """Whether the file at ``path`` is as we have written it, and dockerd was never seen to have started with it."""
+    written = history(path).written
+    return bool(written) and written.text == _text(path)
+
+
 def go_back(host, restarted):
     """Put back the file that stood there before we wrote; where dockerd was ``restarted``, have it start with that, or
     with the last file that it is known to have started with, or in the end with what the dockerd before told of itself.

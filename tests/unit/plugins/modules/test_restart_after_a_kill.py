@@ -85,6 +85,18 @@ class TestAfterAKill:
         assert not host.restarts and _state.restart_left(str(host.file)).dependents == ("agent.service",)
 
 
+def test_one_that_failed_at_boot_with_what_we_wrote_goes_back(host, run):
+    write(host, NEW)
+    host.processes.pop(host.pid)
+    host.pid, host.failed, host.dependent, host.dead = None, True, ["agent.service"], ["agent.service"]
+    result = run(_ansible_check_mode=True)
+    assert result["failed"] and "failed with what an earlier run has written; a run without" in result["msg"], result
+    host.fault = ("start", None)
+    result = run()
+    assert result["failed"] and result["rolled_back"] and host.restarts == [NEW, OLD] and host.text == OLD, result
+    assert "dockerd serves with it again" in result["msg"] and "agent.service (failed)" in str(result["warnings"])
+
+
 def test_a_dockerd_that_somebody_has_stopped_is_left_so(host, run):
     write(host, NEW)
     host.processes.pop(host.pid)
