@@ -28,7 +28,8 @@ ONE = fleet.KINDS[-1]
 OLD_GC = (
     '{"defaultKeepStorage" : "9GB",\t"Enabled":true, "Policy": [{"keepStorage":"9GB","filter":["unused-for=24h"]}]}'
 )
-STARTS = ("none", "empty", "other keys", "old style")
+STARTS = ("none", "old style")
+"""Files to start from; test_gc_policy.py has more."""
 COMMENTED = '{\n  // for the registry\n  "debug": false\n}'
 
 _DRAINED = "/etc/docker/.gc_policy_drained"
@@ -69,12 +70,7 @@ def start_with(name, own):
     for host, keys in own.items():
         written = "".join(f'  "{key}" :\t{json.dumps(value)},\n' for key, value in keys.items())
         odd = f'{{\n{written}"labels" : [ "a=1",\n "b=2" ],   "log-opts":{{"tag" :"x"}}'
-        texts[host] = {
-            "none": None,
-            "empty": "{}",
-            "other keys": odd + "}",
-            "old style": f'{odd},\n "builder": {{"GC": {OLD_GC}, "entitlements": {{}}}} }}',
-        }[name]
+        texts[host] = f'{odd},\n "builder": {{"GC": {OLD_GC}, "entitlements": {{}}}} }}'
     fleet.shell(f"rm -f {daemon.CONFIG} {daemon.BACKUPS}")
     if name != "none":
         daemon.put(texts)
