@@ -25,7 +25,7 @@ CEILINGS = {
     "prune": (1.81, "with other builders, or for facts: a prune and all that facts tell, for one look in place of two"),
     "facts": (1.68, "with other builders, or for what a restart of dockerd would meet"),
     "gc_policy": (1.62, "policies are read, written and held to what is known to be wrong, in files and builders"),
-    "restart": (1.70, "dockerd is watched, tried before, brought back, and asked what it obeys and holds"),
+    "restart": (1.72, "dockerd is watched, tried before, brought back, and asked what it obeys and holds"),
 }
 
 # In a process of its own, since a collection's loader is set up once.
