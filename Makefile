@@ -12,7 +12,8 @@ FAST_WORKERS := 4
 FAST_KINDS := docker20,docker28c
 FAST_ANY := docker28c
 OTHER_KINDS := docker26,docker28
-OTHER_ANY := docker20,docker26,docker28
+OTHER_ANY := docker20,docker26
+OTHER_LAB := docker20,docker26,docker28
 ALL_KINDS := docker20,docker26,docker28,docker28c
 count = $(words $(subst $(comma), ,$(1)))
 fleet = KINDS=$(5) HOSTS=$$(($(call count,$(5)) * $(6))) $(tools)/with_lab.sh env KINDS=$(3) ANY_ENGINE=$(4) \
@@ -73,7 +74,7 @@ test-fleet: $(venv) ## Run the fleet tests of every behaviour on the lab; WORKER
 	$(call fleet,fleet,not deep,$(FAST_KINDS),$(FAST_ANY),$(FAST_KINDS),$(FAST_WORKERS))
 test-fleet-deep: $(venv) ## Run them on the other engines, and the others on all: variants, fuzz runs, random trials
 	status=0; \
-	$(call fleet,fleet-deep-others,not deep and not once,$(OTHER_KINDS),$(OTHER_ANY),$(OTHER_ANY),$(WORKERS)) || status=1; \
+	$(call fleet,fleet-deep-others,not deep and not once,$(OTHER_KINDS),$(OTHER_ANY),$(OTHER_LAB),$(WORKERS)) || status=1; \
 	$(call fleet,fleet-deep,deep,$(ALL_KINDS),$(ALL_KINDS),$(ALL_KINDS),$(WORKERS)) || status=1; \
 	exit $$status
 

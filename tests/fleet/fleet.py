@@ -28,6 +28,9 @@ COMMANDS = Path(sys.executable).parent
 KINDS = workers.KINDS
 """The kinds of hosts that are tested, each the name of one host, the oldest engine first."""
 
+ANY_ENGINE = workers.ANY_ENGINE
+"""Those of files that are marked any_engine."""
+
 TIME_LIMIT = 600  # seconds, after which any one command counts as hanging: a slow machine takes its time
 
 _TEMPORARY = tempfile.TemporaryDirectory(prefix="fleet-")

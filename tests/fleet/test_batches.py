@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import daemon
 import fleet
-from test_gc_policy_role import LOOK, ONE, roll_out
+from test_gc_policy_role import LOOK, roll_out
 
+ONE = fleet.KINDS[-1]
 COMMENTED = '{\n  // for the registry\n  "debug": false\n}'
 
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.any_engine
 
 RULES = [{"types": ["exec.cachemount"], "unused_for": "36h"}, {"max_used_space": "3GB"}]
 AT_ONCE = {"gc_policy_serial": "100%"}
-ONE = fleet.KINDS[-1]
+ONE = fleet.ANY_ENGINE[-1]
 
 OLD_GC = (
     '{"defaultKeepStorage" : "9GB",\t"Enabled":true, "Policy": [{"keepStorage":"9GB","filter":["unused-for=24h"]}]}'

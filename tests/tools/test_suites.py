@@ -29,6 +29,11 @@ def collected(*marked):
     return tests
 
 
+def kinds_of_the_makefile():
+    lists = re.findall(r"^(\w+_(?:KINDS|ANY|LAB)) := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    return {name: set(value.split(",")) for name, value in lists}
+
+
 def behaviours(tests):
     return {test.partition("[")[0] for test in tests}
 
@@ -41,9 +46,12 @@ def test_the_two_suites_together_have_every_fleet_test_once():
 
 
 def test_the_two_suites_together_have_every_kind_of_host():
-    text = (ROOT / "Makefile").read_text()
-    kinds = {
-        name: set(value.split(",")) for name, value in re.findall(r"^(\w+_(?:KINDS|ANY)) := (.*)$", text, re.MULTILINE)
-    }
+    kinds = kinds_of_the_makefile()
     assert kinds["FAST_KINDS"] | kinds["OTHER_KINDS"] == kinds["ALL_KINDS"] == set(recipes.KINDS)
-    assert kinds["FAST_ANY"] | kinds["OTHER_ANY"] == kinds["ALL_KINDS"]
+    assert kinds["OTHER_KINDS"] | kinds["OTHER_ANY"] == kinds["OTHER_LAB"]
+
+
+def test_what_is_the_same_with_any_engine_is_tested_with_every_version():
+    kinds = kinds_of_the_makefile()
+    versions = {kind.recipe for kind in recipes.KINDS.values()}
+    assert {recipes.KINDS[name].recipe for name in kinds["FAST_ANY"] | kinds["OTHER_ANY"]} == versions
