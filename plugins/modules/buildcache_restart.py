@@ -269,18 +269,13 @@ def seen_now(host, now):
     return seen(host.service, now.client.info(), now.version, now.config, now.pid, now.daemon.started_at)
 
 
-def containers_outlive(host, now):
-    """Whether running containers outlive a restart."""
-    found = seen_now(host, now)
-    return bool(found.info.get("LiveRestoreEnabled")) and not live_restore_fails(found)
-
-
 def restarted(host, now, options, result, warn):
     """Restart dockerd; return the Running after."""
     path, found = os.path.realpath(host.config_file), seen_now(host, now)
-    is_on = found.info.get("LiveRestoreEnabled")
+    is_on = bool(found.info.get("LiveRestoreEnabled"))
     switches = bool(result["containers"] and options["live_restore"] and not (is_on or in_swarm(found.info)))
-    told = as_told(found._replace(info={**found.info, "LiveRestoreEnabled": is_on or switches}))
+    live = is_on or switches
+    told = as_told(found._replace(info={**found.info, "LiveRestoreEnabled": live}))
     noted = restart_noted(path, Left(tuple(result["dependents"]), json.dumps(told, indent=2) + "\n"))
     with noted, dependents_as_before(host, result), as_before_on_failure(host, result, since=time.time()):
         if switches:
@@ -290,7 +285,7 @@ def restarted(host, now, options, result, warn):
         # From here on dockerd comes back before this process ends. Not ignored, which commands would inherit.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_signal: None)
-        before, outlive = held(now.client), containers_outlive(host, now)
+        before, outlive = held(now.client), live and not live_restore_fails(found)
         result["restarted"] = result["changed"] = True
         try:
             after = restart(host, now.config)

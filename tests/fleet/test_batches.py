@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import daemon
 import fleet
-from test_gc_policy_role import LOOK, roll_out
+from test_gc_policy_role import COMMENTED, LOOK, roll_out
 
 ONE = fleet.KINDS[-1]
-COMMENTED = '{\n  // for the registry\n  "debug": false\n}'
 
 
 def test_a_bad_host_ends_the_rollout_and_leaves_no_other_half_done(empty, own):

@@ -13,7 +13,7 @@ _RUNTIMES = ("runc", "io.containerd.")
 """Names of runtimes that dockerd has by itself."""
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 """Registries that dockerd talks to without TLS by itself (moby, registry/config.go)."""
-_AS_SET = ("userns-remap", "hosts", "containerd", "exec-root", "group", "authorization-plugins")
+_AS_SET = ("userns-remap", "containerd", "exec-root", "group", "authorization-plugins")
 """Keys that dockerd does not tell of, and without which it would not be found, or not protected, as before. They are as
 the file has them."""
 
@@ -38,6 +38,7 @@ def as_told(seen):
         "default-address-pools": _pools(info),
         "debug": info.get("Debug") or None,
         "experimental": info.get("ExperimentalBuild") or None,
+        "hosts": _sockets(seen.config.get("hosts")),
         **{key: seen.config.get(key) for key in _AS_SET},
     }
     return {key: value for key, value in found.items() if value and not given(seen.words, key)}
@@ -58,6 +59,11 @@ def _runtimes(info):
 def _insecure(registries):
     names = [name for name, one in (registries.get("IndexConfigs") or {}).items() if not one.get("Secure", True)]
     return sorted({*(registries.get("InsecureRegistryCIDRs") or ()), *names} - set(_LOOPBACK))
+
+
+def _sockets(hosts):
+    # An address of the network may be what dockerd could not listen at.
+    return [one for one in hosts if str(one).startswith(("unix:", "fd:"))] if isinstance(hosts, list) else None
 
 
 def _pools(info):

@@ -29,7 +29,7 @@ _LIMIT = 60
 """Seconds for a dockerd without images and containers to serve: it takes 0.5 to 2."""
 
 _ROOM = 32 * 1024 * 1024
-"""Bytes beyond what an empty root takes (0.5 MB, or 17 with a containerd of its own, seen on 20.10 to 28.5)."""
+"""Bytes that must be free: a rehearsal is neither to fill a disk nor to fail for a full one."""
 
 _NAME = ".buildcache-rehearsal-"
 

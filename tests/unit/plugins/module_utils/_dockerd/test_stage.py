@@ -90,13 +90,15 @@ def test_what_is_told_is_what_was_obeyed():
                            "IndexConfigs": {"registry:5000": {"Secure": False}, "docker.io": {"Secure": True}}},
         "DefaultAddressPools": [{"Base": "10.9.0.0/16", "Size": 24}],
     }  # fmt: skip
-    waiting = {"log-opts": {"nope": "1"}, "storage-driver": "btrfs", "userns-remap": "default", "builder": {}}
+    waiting = {"log-opts": {"nope": "1"}, "storage-driver": "btrfs", "userns-remap": "default", "builder": {},
+               "hosts": ["unix:///run/docker.sock", "tcp://10.0.0.1:2375"]}  # fmt: skip
     assert as_told(seen(waiting, info, ("--label=a=b",))) == {
         "data-root": "/var/lib/docker", "storage-driver": "overlay2", "live-restore": True,
         "default-runtime": "nvidia", "runtimes": {"nvidia": {"path": "/usr/bin/nvidia", "runtimeArgs": ["-x"]}},
         "log-driver": "journald", "exec-opts": ["native.cgroupdriver=systemd"],
         "registry-mirrors": ["https://mirror/"], "insecure-registries": ["10.0.0.0/8", "registry:5000"],
         "default-address-pools": [{"base": "10.9.0.0/16", "size": 24}], "userns-remap": "default",
+        "hosts": ["unix:///run/docker.sock"],
     }  # fmt: skip
     assert as_told(seen({}, CONTAINERD)) == {
         "data-root": "/var/lib/docker", "features": {"containerd-snapshotter": True},
