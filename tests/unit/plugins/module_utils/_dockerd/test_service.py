@@ -121,6 +121,21 @@ def test_a_start_that_goes_on_has_not_failed(unit, failed):
     assert service_manager("systemd", "docker", host.run).has_failed() is failed
 
 
+@pytest.mark.parametrize(
+    ("unit", "gave_up"),
+    [
+        ({"ActiveState": "failed"}, True),
+        ({"ActiveState": "inactive", "SubState": "dead"}, False),
+        ({"ActiveState": "activating", "SubState": "start-pre"}, False),
+        ({"ActiveState": "activating", "SubState": "auto-restart"}, True),
+        ({"ActiveState": "active", "SubState": "running"}, False),
+    ],
+)
+def test_what_somebody_has_stopped_was_not_given_up(unit, gave_up):
+    assert service_manager("systemd", "docker", Units({"docker.service": unit}).run).gave_up() is gave_up
+    assert service_manager("sysvinit", "docker", Host().run).gave_up() is False
+
+
 @pytest.mark.parametrize(("printed", "pid"), [("MainPID=17\n", 17), ("MainPID=0\n", None), ("", None)])
 def test_the_main_process_is_the_managers(printed, pid):
     host = Host(**{"--property=MainPID": (0, printed, "")})
@@ -232,11 +247,12 @@ def test_what_stops_with_the_service_is_found_through_others_but_not_what_starts
             "agent.service": {"RequiredBy": "job.service docker.service", "PropagatesStopTo": "agent.service"},
             "job.service": {},
             "again.service": {"ActiveState": "activating", "SubState": "auto-restart"},
-            "idle.service": {"ActiveState": "inactive", "RequiredBy": "job.service"},
+            "idle.service": {"ActiveState": "inactive", "RequiredBy": "job.service", "UnitFileState": "enabled"},
         }
     )  # fmt: skip
     service = service_manager("systemd", "docker", host.run)
     assert service.dependents() == ["agent.service", "job.service", "part.service"]
+    assert service.enabled_dependents() == ["idle.service"]
     assert service_manager("sysvinit", "docker", host.run).dependents() == []
 
 
