@@ -81,17 +81,19 @@ class Store(NamedTuple):
         The engine of a containerd store remembers the chain that a record had when disk usage was first asked for
         (BuildKit, cache/refs.go, layerDigestChain). Before the record's export that is an ancestor's, and the record
         counts as shared for an image with just those layers: it is marked, and neither its chain nor a child says why.
+        What lies between the two remembers the same, since a record's chain is reckoned from its parent's.
         """
         held, by_id = self._image_chains(), {record.id: record for record in records}
         explained = {parent for record in records if record.shared for parent in record.parents}
         remembered = {}
         for record in records:
             if record.shared and record.id not in explained:
-                one = record
+                one, between = record, []
                 while one and self.record_chains.get(one.id, "") not in held:
+                    between.append(one.id)
                     one = by_id.get(one.parents[0]) if len(one.parents) == 1 else None
                 if one:
-                    remembered[record.id] = self.record_chains[one.id]
+                    remembered.update(dict.fromkeys(between, self.record_chains[one.id]))
         return self._replace(record_chains={**self.record_chains, **remembered})
 
     def own(self, records):

@@ -77,8 +77,10 @@ def test_a_mark_that_a_records_own_chain_does_not_explain_is_an_ancestors():
     records = (*HELD.records[:2], record("r-top", 1, shared=True, parents=("r-old",)), *HELD.records[2:])
     marked = store.as_marked(records)
     assert [one.shared for one in store.shares(records)] == [True, False, False, True, False]
-    assert marked.record_chains == {**STORE.record_chains, "r-top": "base"}
+    assert marked.record_chains == {**STORE.record_chains, "r-top": "base", "r-old": "base"}
     assert [one.shared for one in marked.shares(records)] == [True, True, True, True, False]
+    # What lies between is held by that image too, once the marked record is gone.
+    assert [one.shared for one in marked.shares(HELD.records)] == [True, True, True, False]
     assert [one.shared for one in marked.without(["i-base"]).shares(records)] == [True, False, False, True, False]
     assert [one.shared for one in marked.without(["i-new"]).shares(records)] == [True, True, True, False, False]
 
