@@ -13,7 +13,8 @@ version_added: 0.1.0
 author:
   - The buildfleet.buildcache contributors (@buildfleet)
 description:
-  - Says how full the disks are, what images and build cache hold, and why space is not coming back.
+  - Says how full the disks are and, where they were measured, of whose; what images and build cache hold; and why space
+    is not coming back.
 options:
   _input:
     description: The C(buildcache) facts of M(buildfleet.buildcache.buildcache_facts).
@@ -36,6 +37,9 @@ _value:
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import human_size
 
+_NAMED = 3
+"""How many of the largest things of a part are named."""
+
 
 def facts_summary(facts):
     """Return the lines for one host's facts."""
@@ -46,10 +50,16 @@ def facts_summary(facts):
             f"{disk['path']}: {disk['used_percent']}% used, {human_size(disk['available_bytes'])} available "
             f"of {human_size(disk['total_bytes'])}"
         )
-    lines.append(
-        f"images: {images['count']} ({images['untagged']} untagged, {images['in_use']} in use), "
-        f"{human_size(images['size_bytes'])}, {human_size(images['reclaimable_bytes'])} of it in unused images alone"
-    )
+    for disk in facts["disks"]:
+        lines += _disk(disk)
+    if images["count"] is None:
+        lines.append("images: not known")
+    else:
+        size = "size not known" if images["size_bytes"] is None else human_size(images["size_bytes"])
+        lines.append(
+            f"images: {images['count']} ({images['untagged']} untagged, {images['in_use']} in use), "
+            f"{size}, {human_size(images['reclaimable_bytes'])} of it in unused images alone"
+        )
     return (
         lines
         + [*map(_builder, facts["builders"])]
@@ -59,6 +69,17 @@ def facts_summary(facts):
             for finding in facts["findings"]
         ]
     )
+
+
+def _disk(disk):
+    """Return the lines of who holds what on one disk."""
+    late = "" if disk["complete"] else ", of which not all was measured in time"
+    lines = [f"{disk['path']}: {human_size(disk['used_bytes'])} used{late}:"]
+    for part in disk["parts"]:
+        most = ", ".join(f"{one['name']} {human_size(one['bytes'])}" for one in part["largest"][:_NAMED])
+        names = f": {most}" if most else ""
+        lines.append(f"  {human_size(part['bytes'])} {part['holder'].replace('_', ' ')}{names}")
+    return lines
 
 
 def _builder(builder):

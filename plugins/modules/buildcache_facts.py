@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.observe import observe_builders
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.disk import told, unaccounted
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.before import ahead
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.own import config_path, require_service
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.boltdb import Unreadable
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.measure import measured
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk import SdkTransport
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.facts import facts_module
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.service import service_of
 
 
 def main():
-    facts_module(observe_builders, SdkTransport, obstacles)
+    facts_module(observe_builders, SdkTransport, obstacles, disks)
 
 
 def obstacles(module, client, pid):
@@ -22,6 +25,16 @@ def obstacles(module, client, pid):
     options, service = module.params, service_of(module)
     require_service(pid, service.main_pid(), options["service"])
     return ahead(service, client, config_path(options["config_file"], pid), pid)
+
+
+def disks(module, observation, deadline):
+    """Return what is told of the disks and the Findings about them; where they cannot be measured that is a warning."""
+    try:
+        found = measured(observation, deadline)
+    except Unreadable as problem:
+        module.warn(f"The disk was not measured. {problem}")
+        return (), ()
+    return told(found), (unaccounted(found),)
 
 
 if __name__ == "__main__":

@@ -104,6 +104,7 @@ class Container(NamedTuple):
     image: str
     running: bool
     size: int = 0
+    name: str = ""
 
 
 class Obstacle(NamedTuple):
@@ -231,6 +232,7 @@ def container_from_api(entry):
         image=entry.get("Image") or "",
         running=entry.get("State") in ("running", "paused", "restarting", "removing"),
         size=entry.get("SizeRw") or 0,
+        name="".join((entry.get("Names") or ())[:1]).lstrip("/"),
     )
 
 

@@ -36,7 +36,6 @@ and a cleanup should speak up before it."""
 LONG_UNUSED = 7 * 86400 * SECOND
 """From when on a record counts as old, in nanoseconds: a week."""
 
-
 CRITICAL, WARNING, INFO = SEVERITIES = ("critical", "warning", "info")
 """The host, or dockerd at its next start, will fail; space does not come back, or what is in force is not what is
 meant; what one may want to know. Most severe first."""
@@ -64,15 +63,17 @@ class Finding(NamedTuple):
     remedy: str
 
 
-def _finding(code, size, message, remedy, severity=None):
+def finding_of(code, size, message, remedy, severity=None):
+    """Return the Finding with this code, and with the severity that belongs to it unless one is given."""
     return Finding(code, severity or _SEVERITY.get(code, WARNING), size, message, remedy)
 
 
-def findings(observation, status, problem=None, builders=None, obstacles=()):
+def findings(observation, status, problem=None, builders=None, obstacles=(), more=()):
     """Return the Findings of a host, the most severe first, and of those that with the most bytes.
 
     ``status`` is the Status of its GC policy, ``problem`` why its configuration file cannot be used, ``builders`` are
-    the Builders that were looked at, ``obstacles`` the Obstacles of a restart.
+    the Builders that were looked at, ``obstacles`` the Obstacles of a restart, ``more`` Findings about what else was
+    looked at, or None.
     """
     builders = builders or Builders()
     found = [
@@ -92,7 +93,8 @@ def findings(observation, status, problem=None, builders=None, obstacles=()):
             *map(_few_inodes, observation.filesystems),
             *(finding for seen in builders.others for finding in _of_builder(seen)),
             _orphaned_state(builders.orphans),
-            *(_finding(one.code, 0, one.message, f"{one.remedy}.", one.severity) for one in obstacles),
+            *more,
+            *(finding_of(one.code, 0, one.message, f"{one.remedy}.", one.severity) for one in obstacles),
         )
         if finding
     ]
@@ -105,7 +107,7 @@ def _unread(observation):
     what = " and ".join(_UNREAD[name] for name, _why in observation.unread)
     # Several lists can fail for one reason.
     reasons = " ".join(dict.fromkeys(why for _name, why in observation.unread))
-    return _finding(
+    return finding_of(
         "usage_unreadable",
         sum(image.size for image in observation.images),
         f"The engine cannot account for its disk: {what}. {reasons}",
@@ -212,18 +214,18 @@ def _of_builder(seen):
     node = seen.node
     if seen.error:
         remedy = f"See to the builder, or remove it: docker buildx rm {node.builder}"
-        yield _finding("builder_unreachable", seen.state_bytes or 0, seen.error, remedy)
+        yield finding_of("builder_unreachable", seen.state_bytes or 0, seen.error, remedy)
     elif seen.observation:
         yield from _records(seen.observation, node)
         if node.reported == [] and node.driver == "docker-container":
-            yield _finding(
+            yield finding_of(
                 "gc_disabled",
                 sum(record.size for record in seen.observation.records),
                 f"Builder {node.label} collects no garbage: its build cache grows until it is pruned.",
                 f"buildcache_gc_policy: {{builder: {node.builder}, rules: [{{max_used_space: 20GB}}]}}",
             )
     elif node.status == STOPPED:
-        yield _finding(
+        yield finding_of(
             "stopped_builder",
             seen.state_bytes or 0,
             f"Builder {node.label} is stopped, and keeps its build cache in the volume {node.state_volume}.",
@@ -244,7 +246,7 @@ def _orphaned_state(orphans):
 def _gc_disabled(observation, status):
     if status.in_file is None or status.in_file.enabled:
         return None
-    return _finding(
+    return finding_of(
         "gc_disabled",
         sum(record.size for record in observation.records if not record.shared),
         "The engine collects no garbage: its build cache grows until it is pruned.",
@@ -256,7 +258,7 @@ def _traps(status):
     """Yield a Finding for each code among the Traps; gc_disabled has one of its own."""
     for code in sorted({trap.code for trap in status.traps} - {"gc_disabled"}):
         message = " ".join(f"{trap.where}: {trap.message}" for trap in status.traps if trap.code == code)
-        yield _finding(
+        yield finding_of(
             code,
             0,
             f"daemon.json: {message}",
@@ -268,7 +270,7 @@ def _traps(status):
 def _daemon_older_than_config(status):
     if not status.in_effect.restart_required:
         return None
-    return _finding(
+    return finding_of(
         "daemon_older_than_config",
         0,
         "dockerd does not obey the GC policy in daemon.json, which was changed after dockerd started.",
@@ -279,13 +281,13 @@ def _daemon_older_than_config(status):
 def _unusable_config(problem):
     if not problem:
         return None
-    return _finding("config_unusable", 0, f"dockerd would not start again: {problem}", "Correct daemon.json")
+    return finding_of("config_unusable", 0, f"dockerd would not start again: {problem}", "Correct daemon.json")
 
 
 def _engine_not_here(observation):
     if not observation.engine.doubt:
         return None
-    return _finding(
+    return finding_of(
         "engine_not_here",
         0,
         observation.engine.doubt,
@@ -297,7 +299,7 @@ def _data_on_two_filesystems(observation):
     if len(observation.filesystems) < 2:
         return None
     paths = " and ".join(filesystem.path for filesystem in observation.filesystems)
-    return _finding(
+    return finding_of(
         "data_on_two_filesystems",
         0,
         f"{paths} are on different file systems; the engine's own GC measures free space and percentages on "
@@ -309,7 +311,7 @@ def _data_on_two_filesystems(observation):
 def _few_inodes(filesystem):
     if not filesystem.inodes_total or filesystem.inodes_available >= FEW_INODES * filesystem.inodes_total:
         return None
-    return _finding(
+    return finding_of(
         "few_inodes",
         0,
         f"{filesystem.path} has {filesystem.inodes_available} of {filesystem.inodes_total} inodes left; it can be "
@@ -320,7 +322,7 @@ def _few_inodes(filesystem):
 
 def _held(code, sizes, message, remedy):
     """Return the Finding about objects of these sizes, None where there are none."""
-    return _finding(code, sum(sizes), message, remedy) if sizes else None
+    return finding_of(code, sum(sizes), message, remedy) if sizes else None
 
 
 def _count(things, noun):

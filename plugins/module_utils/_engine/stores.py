@@ -185,7 +185,7 @@ def _with_containerd_store(engine, observation):
     snapshot_labels = _REFERENCE + b"snapshot." + driver
     for name, blob in known.get(b"content", {}).get(b"blob", {}).items():
         labels = blob.get(b"labels", {})
-        sizes[name.decode()] = _varint(blob[b"size"])
+        sizes[name.decode()] = varint(blob[b"size"])
         references[name.decode()] = [
             _snapshot(value) if label.startswith(snapshot_labels) else value.decode()
             for label, value in labels.items()
@@ -199,7 +199,7 @@ def _with_containerd_store(engine, observation):
         record = records.get(name.decode())
         measured = usage.get(snapshot[b"name"], {}).get(b"size")
         # A snapshot that can still be written to is not measured by containerd, but by BuildKit.
-        sizes[_snapshot(name)] = _varint(measured) if measured else record.size if record else 0
+        sizes[_snapshot(name)] = varint(measured) if measured else record.size if record else 0
         if snapshot.get(b"parent"):
             references[_snapshot(name)] = [_snapshot(snapshot[b"parent"])]
         if _ROOT in snapshot.get(b"labels", {}):
@@ -292,11 +292,11 @@ def _bytes(*path):
         os.close(file)
 
 
-def _varint(data):
-    """Return the integer that Go's binary.PutVarint wrote."""
+def varint(data, signed=True):
+    """Return the integer that Go's binary.PutVarint wrote, or PutUvarint where it is not ``signed``."""
     value = 0
     for number, byte in enumerate(data):
         value |= (byte & 0x7F) << (7 * number)
         if byte < 0x80:
             break
-    return (value >> 1) ^ -(value & 1)
+    return (value >> 1) ^ -(value & 1) if signed else value

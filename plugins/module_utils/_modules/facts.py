@@ -33,14 +33,16 @@ OPTIONS = {
     "records": {"type": "bool", "default": False},
     "config_file": {"type": "path"},
     "look_ahead": {"type": "bool", "default": False},
+    "measure": {"type": "bool", "default": False},
     "deadline": {"type": "str", "default": "5m"},
 }
 
 
-def facts_module(observe_builders=None, elsewhere=None, ahead=None):
+def facts_module(observe_builders=None, elsewhere=None, ahead=None, measured=None):
     """Run the module. ``observe_builders(options, client)`` returns the Builders beyond the engine's own,
-    ``elsewhere`` is as for EngineClient, and ``ahead(module, client, pid)`` returns the Obstacles of a restart; the
-    module without them ends before anything is done where it takes them."""
+    ``elsewhere`` is as for EngineClient, ``ahead(module, client, pid)`` returns the Obstacles of a restart, and
+    ``measured(module, observation, deadline)`` what is told of the disks, and Findings; the module without them ends before
+    anything is done where it takes them."""
     module = AnsibleModule(
         argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **BUILDER_OPTIONS, **OPTIONS), supports_check_mode=True
     )
@@ -49,7 +51,12 @@ def facts_module(observe_builders=None, elsewhere=None, ahead=None):
         others = _others_asked(options["builders"])
         seconds = parse_duration(options["deadline"], "deadline") / SECOND
         here = elsewhere or socket_path(options["docker_host"])
-        if not here or (others and not observe_builders) or (options["look_ahead"] and not ahead):
+        more = (
+            others and not observe_builders,
+            options["look_ahead"] and not ahead,
+            options["measure"] and not measured,
+        )
+        if not here or any(more):
             leave_to_the_whole(module)
         with locked(options, shared=True):
             deadline, client = Deadline(seconds), EngineClient(options, elsewhere)
@@ -58,7 +65,8 @@ def facts_module(observe_builders=None, elsewhere=None, ahead=None):
             daemon = daemon_here(options, client, observation)
             pid = observation.engine.pid if options["look_ahead"] else None
             obstacles = ahead(module, client, pid) if pid else ()
-    told = facts(observation, daemon, builders, options["records"], obstacles)
+            disks, more = measured(module, observation, deadline) if options["measure"] else ((), ())
+    told = facts(observation, daemon, builders, options["records"], obstacles, disks, more)
     module.exit_json(ansible_facts={"buildcache": told})
 
 

@@ -22,9 +22,9 @@ from .._policy.in_effect import digest, gc_status, reported_policy
 from .._policy.policy import terms
 
 
-def facts(observation, daemon, builders=None, with_records=False, obstacles=()):
-    """Return the dict described in the RETURN of buildcache_facts, for an Observation, a Daemon, the Builders and the
-    Obstacles of a restart."""
+def facts(observation, daemon, builders=None, with_records=False, obstacles=(), disks=(), more=()):
+    """Return the dict described in the RETURN of buildcache_facts, for an Observation, a Daemon, the Builders, the
+    Obstacles of a restart, the disks as disk.told() has them, and more Findings."""
     engine, builders = observation.engine, builders or Builders()
     status = gc_status(daemon, engine.version)
     return {
@@ -39,6 +39,7 @@ def facts(observation, daemon, builders=None, with_records=False, obstacles=()):
             "observed_at": engine.now / SECOND,
         },
         "filesystems": [filesystem_facts(filesystem) for filesystem in observation.filesystems],
+        "disks": list(disks),
         "images": _images(observation),
         "builders": [
             *([_embedded(observation, status, with_records)] if builders.embedded else []),
@@ -46,7 +47,7 @@ def facts(observation, daemon, builders=None, with_records=False, obstacles=()):
         ],
         "gc_policy": _gc_policy(status, daemon),
         "findings": [
-            finding._asdict() for finding in findings(observation, status, daemon.problem, builders, obstacles)
+            finding._asdict() for finding in findings(observation, status, daemon.problem, builders, obstacles, more)
         ],
     }
 
