@@ -41,8 +41,8 @@ OPTIONS = {
 def facts_module(observe_builders=None, elsewhere=None, ahead=None, measured=None):
     """Run the module. ``observe_builders(options, client)`` returns the Builders beyond the engine's own,
     ``elsewhere`` is as for EngineClient, ``ahead(module, client, pid)`` returns the Obstacles of a restart, and
-    ``measured(module, observation, deadline)`` what is told of the disks, and Findings; the module without them ends before
-    anything is done where it takes them."""
+    ``measured(module, observation, deadline)`` what is told of the disks, and Findings; the module without them ends
+    before anything is done where it takes them."""
     module = AnsibleModule(
         argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **BUILDER_OPTIONS, **OPTIONS), supports_check_mode=True
     )
@@ -51,12 +51,8 @@ def facts_module(observe_builders=None, elsewhere=None, ahead=None, measured=Non
         others = _others_asked(options["builders"])
         seconds = parse_duration(options["deadline"], "deadline") / SECOND
         here = elsewhere or socket_path(options["docker_host"])
-        more = (
-            others and not observe_builders,
-            options["look_ahead"] and not ahead,
-            options["measure"] and not measured,
-        )
-        if not here or any(more):
+        asked = ((others, observe_builders), (options["look_ahead"], ahead), (options["measure"], measured))
+        if not here or any(wanted and not able for wanted, able in asked):
             leave_to_the_whole(module)
         with locked(options, shared=True):
             deadline, client = Deadline(seconds), EngineClient(options, elsewhere)

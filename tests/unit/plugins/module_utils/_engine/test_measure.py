@@ -91,9 +91,8 @@ def test_parts_add_up_to_what_is_used():
 
 
 def test_what_is_neither_image_nor_cache_is_added_up_and_the_largest_says_what_helps():
-    few = disk(
-        "/data", 10_000, 100, 20, {(VOLUMES, "a"): (30, 1), (LEFTOVERS, "/x"): (10, 1), (ENGINE, ""): (9, 1)}, True
-    )
+    sizes = {(VOLUMES, "a"): (30, 1), (LEFTOVERS, "/x"): (10, 1), (ENGINE, ""): (9, 1)}
+    few = disk("/data", 10_000, 100, 20, sizes, True)
     found = unaccounted([few])
     assert (found.code, found.severity, found.bytes) == ("unaccounted_bytes", "info", 40)
     assert "30B in volumes (most in a: 30B), 10B in layers and content that nobody names" in found.message
