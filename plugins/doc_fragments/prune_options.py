@@ -48,10 +48,20 @@ options:
     default: false
   remove_orphaned_state:
     description:
-      - Removes the volumes of container builders of which nothing else is left. No container mounts them, and no user
-        of the host has a builder by that name.
+      - Removes what is left of container builders that nobody on the host has any more, such as those that jobs make
+        with a configuration of their own that goes with the job. Their containers, running or not, and their volumes.
+      - Builders of all users' homes and of O(buildx_config) are known. One that is made from another machine, or by a
+        configuration elsewhere, is not; so are only those removed in which no build runs, and that have been idle for
+        O(orphans_older_than).
     type: bool
     default: false
+  orphans_older_than:
+    description:
+      - How long what O(remove_orphaned_state) removes has been idle, such as V(24h) or V(7d). For a container that
+        runs, that is since its last build or its start, by the records of its BuildKit; for one that is stopped, since
+        it stopped; and for a volume without a container, since it was made.
+    type: str
+    default: 24h
   all:
     description:
       - Removes shared, internal and frontend records too. A shared record's layers stay on disk while an image holds

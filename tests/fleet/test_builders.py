@@ -40,6 +40,25 @@ for volume in asleep0 gone0 never0; do
     head -c 3000000 /dev/urandom >/var/lib/docker/volumes/buildx_buildkit_${{{{volume}}}}_state/_data/cache
 done
 """
+# Builders of jobs whose configuration went with them: no image of BuildKit is to be had everywhere, so that this one's
+# buildctl prints what stands in its volume.
+_LEAVE = f"""
+printf '#!/bin/busybox sh\\nexec /bin/busybox cat /var/lib/buildkit/du\\n' >{builds.CONTEXT}/context/buildctl
+chmod 755 {builds.CONTEXT}/context/buildctl
+{builds.build("buildkit:1", f"{builds.FROM_SCRATCH}COPY buildctl /bin/buildctl{chr(10)}")}
+for node in idle0 busy0 young0 mute0 ended0; do
+    docker run --detach --name buildx_buildkit_$node --volume buildx_buildkit_${{node}}_state:/var/lib/buildkit \\
+        --network none buildkit:1 /bin/busybox sleep 98765 >/dev/null
+    state=/var/lib/docker/volumes/buildx_buildkit_${{node}}_state/_data
+    head -c 2000000 /dev/urandom >$state/cache
+    printf '[{{"id":"a","lastUsedAt":"2020-01-01T00:00:00Z","inUse":%s}}]' \\
+        "$([ $node = busy0 ] && echo true || echo false)" >$state/du
+done
+echo 'no records' >/var/lib/docker/volumes/buildx_buildkit_mute0_state/_data/du
+docker stop --time 1 buildx_buildkit_ended0 >/dev/null
+cd /var/lib/docker/volumes/buildx_buildkit_young0_state/_data
+date --utc --date 'next hour' '+[{{"id":"a","lastUsedAt":"%FT%TZ"}}]' >du
+"""
 _UNMAKE = """
 docker ps --all --quiet | xargs --no-run-if-empty docker rm --force
 docker volume ls --quiet --filter name=buildx_buildkit_ | xargs --no-run-if-empty docker volume rm
@@ -172,7 +191,7 @@ def test_a_builder_that_cannot_be_started_is_said_so(builders):
 
 
 def test_the_state_of_builders_that_are_gone_goes_only_when_that_is_asked_for(builders):
-    options = everything(remove_orphaned_state=True, build_cache=False, builders=["default"])
+    options = everything(remove_orphaned_state=True, build_cache=False, builders=["default"], orphans_older_than="1s")
     before = engine.look(builders)
     preview = fleet.succeeded(run(options, builders, check=True, diff=True))
     volumes = fleet.shell("docker volume ls --quiet", builders)
@@ -190,7 +209,34 @@ def test_the_state_of_builders_that_are_gone_goes_only_when_that_is_asked_for(bu
         assert not again[host]["changed"], host
 
 
+def test_builders_that_jobs_left_go_where_no_build_runs_and_they_have_been_idle_for_long(builders):
+    fleet.shell(_LEAVE, builders)
+    options = everything(remove_orphaned_state=True, build_cache=False, builders=["default"], orphans_older_than="1s")
+    seen = fleet.facts({"builders": ["all"], "buildx_config": BUILDX}, on=builders, variables=WHALES)
+    not_yet = fleet.succeeded(run({**options, "orphans_older_than": "24h"}, builders, check=True))
+    preview = fleet.succeeded(run(options, builders, check=True))
+    done = fleet.succeeded(run(options, builders))
+    again = fleet.succeeded(run(options, builders))
+    left = fleet.shell("docker ps --all --format '{{.Names}}'; docker volume ls --quiet", builders)
+    gone = [f"buildx_buildkit_{name}" for name in ("ended0", "ended0_state", "idle0", "idle0_state")]
+    for host in builders:
+        (finding,) = [one for one in seen[host]["findings"] if one["code"] == "orphaned_builders"]
+        assert finding["bytes"] > 5 * 1_950_000 and "busy0 (1.9MB, a build runs)" in finding["message"], (host, finding)
+        containers = {one["node"] for one in seen[host]["orphans"] if one["container"]}
+        assert containers == {"busy0", "ended0", "idle0", "mute0", "young0"}, (host, seen[host]["orphans"])
+        assert not not_yet[host]["changed"], (host, not_yet[host]["steps"])
+        step = preview[host]["steps"][-1]
+        assert step["planned"]["ids"] == done[host]["steps"][-1]["removed"]["ids"] == gone, (host, step)
+        assert done[host]["freed_bytes"] > 3_800_000 and not again[host]["changed"], (host, done[host])
+        kept = {one["reason"]: one["count"] for one in done[host]["kept"] if "orphan" in one["reason"]}
+        assert kept == {"orphan_in_use": 2, "young_orphan": 1}, (host, kept)
+        for node in ("busy0", "mute0", "young0"):
+            assert f"buildx_buildkit_{node}\n" in left[host] and f"buildx_buildkit_{node}_state\n" in left[host], host
+        assert not [name for name in gone if f"{name}\n" in left[host]], (host, left[host])
+
+
 REFUSED = [
+    ("buildcache_prune", {"orphans_older_than": "soon", "remove_orphaned_state": True}, ["orphans_older_than: 'soon'"]),
     ("buildcache_prune", {"builders": ["nobody"]}, ["'nobody'", "there are default", "asleep"]),
     ("buildcache_facts", {"builders": ["nobody"]}, ["'nobody'", "there are default", "asleep"]),
     ("buildcache_prune", {"builders": []}, ["builders: the list is empty"]),

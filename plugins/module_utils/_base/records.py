@@ -53,9 +53,30 @@ class Record(NamedTuple):
     description: str = ""
 
 
+class Orphan(NamedTuple):
+    """What is left of a container builder's node that nobody has any more: its ``container``, "" where that is gone
+    too, and its ``volume``, "" where there is none, with the ``bytes`` in it.
+
+    ``used_at`` is when it was last used, in nanoseconds since the epoch, None where that is not known: with a container
+    the end of its last build, of a volume alone when it was made. ``busy`` is why it counts as in use, "" where it does
+    not.
+    """
+
+    node: str
+    container: str
+    volume: str
+    bytes: int
+    used_at: int | None = None
+    busy: str = ""
+
+    def may_go(self, now, unused_for):
+        """Whether it is idle, and has been for so many nanoseconds."""
+        return not self.busy and self.used_at is not None and self.used_at <= now - unused_for
+
+
 class Builders(NamedTuple):
     """The builders of a host: whether the engine's own is asked for, what was seen of the others (nodes.Seen), and
-    the volumes of builders that are gone as pairs of name and bytes."""
+    the Orphans."""
 
     embedded: bool = True
     others: tuple = ()

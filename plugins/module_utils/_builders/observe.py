@@ -9,12 +9,8 @@ from __future__ import annotations
 from .._base.errors import BuildcacheError
 from .._base.records import EMBEDDED, RUNNING, Builders
 from .buildx import nodes_for
-from .instances import known_nodes
-from .nodes import (
-    Seen,
-    orphaned_volumes,
-    volume_sizes,
-)
+from .nodes import Seen, volume_sizes
+from .orphans import find_orphans
 
 
 def observe_builders(options, client):
@@ -25,14 +21,13 @@ def observe_builders(options, client):
     """
     names = options["builders"]
     buildx, nodes = nodes_for(options)
-    volumes = client.volumes()
-    sizes = volume_sizes(volumes)
+    sizes = volume_sizes(client.volumes())
     return Builders(
         embedded=bool({EMBEDDED, "all"}.intersection(names)),
         others=tuple(
             _seen(buildx, node, sizes.get(node.state_volume) if buildx.is_here(node) else None) for node in nodes
         ),
-        orphans=orphaned_volumes(volumes, known_nodes(options["buildx_config"])) if "all" in names else (),
+        orphans=find_orphans(options, client) if "all" in names else (),
     )
 
 

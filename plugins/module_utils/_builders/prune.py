@@ -6,22 +6,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from .._base.errors import BuildcacheError
 from .._base.records import RUNNING, STOPPED, Observation
+from .._base.units import parse_duration
 from .._cache.plan import BUILD_CACHE, Planned, plan
 from .._engine.prune import Done, do, prune_records
 from .buildx import nodes_for
-from .instances import known_nodes
-from .nodes import (
-    Node,
-    orphaned_volumes,
-    volume_sizes,
-)
-
-ORPHANED_STATE = "orphaned_state"
-"""The step that removes the state of builders that are gone."""
+from .clear import plan_orphans, remove_orphans
+from .nodes import Node, volume_sizes
 
 
 @dataclass(frozen=True)
@@ -57,15 +51,8 @@ class Pruned:
         return self.chosen.node
 
 
-@dataclass(frozen=True)
-class Orphans(Done):
-    """What was done to the volumes of builders that are gone; ``sizes`` are the bytes of each by name."""
-
-    sizes: dict = field(default_factory=dict)
-
-
 class Others:
-    """The other builders that are to be pruned, and the volumes of builders that are gone if those are to go."""
+    """The other builders that are to be pruned, and what is left of builders that are gone if that is to go."""
 
     def __init__(self, options, wanted, client, filesystems):
         """``filesystems`` are those of the engine behind the EngineClient as its own steps leave them. Raises BadOption
@@ -73,7 +60,11 @@ class Others:
         self._wanted, self._client, self._bootstrap = wanted, client, options["bootstrap_stopped"]
         self._buildx, nodes = nodes_for(options) if wanted.build_cache else (None, ())
         self._chosen = choose(wanted, self._buildx, nodes, filesystems, client, self._bootstrap)
-        self._orphans = (find_orphans(client, options["buildx_config"]),) if options["remove_orphaned_state"] else ()
+        self._options, self._orphans, self._going = options, (), ()
+        if options["remove_orphaned_state"]:
+            unused_for = parse_duration(options["orphans_older_than"], "orphans_older_than")
+            planned, self._going = plan_orphans(options, client, unused_for)
+            self._orphans = (planned,)
 
     def pretend(self):
         """Return what prune() would, without asking anyone for anything."""
@@ -82,7 +73,9 @@ class Others:
     def prune(self, deadline):
         """Prune; return the Pruned of each builder, and the Orphans as a tuple, empty where they were not to go."""
         pruned = [_prune(self._wanted, self._buildx, one, deadline, self._bootstrap) for one in self._chosen]
-        return pruned, tuple(remove_orphans(self._client, one, deadline) for one in self._orphans)
+        return pruned, tuple(
+            remove_orphans(self._options, self._client, planned, self._going, deadline) for planned in self._orphans
+        )
 
 
 def choose(wanted, buildx, nodes, filesystems, client, bootstrap):
@@ -165,25 +158,3 @@ def _prune_started(wanted, buildx, one, deadline):
     except BuildcacheError as problem:
         done = replace(done, error=done.error or f"It was started to be pruned, and still runs: {problem}.")
     return Pruned(replace(pruned.chosen, node=one.node), done, pruned.after)
-
-
-def find_orphans(client, buildx_config):
-    """Return the Orphans that are to go from the engine behind an EngineClient.
-
-    ``buildx_config`` is a directory with a buildx configuration that is in no user's home.
-    """
-    sizes = dict(orphaned_volumes(client.volumes(), known_nodes(buildx_config)))
-    return Orphans(planned=Planned(ORPHANED_STATE, tuple(sizes), sum(sizes.values())), sizes=sizes)
-
-
-def remove_orphans(client, orphans, deadline):
-    """Remove what is to go, and return the Orphans with what went."""
-    removed, errors = [], []
-    for name in orphans.sizes:
-        try:
-            client.remove_volume(name, deadline)
-            removed.append(name)
-        except BuildcacheError as problem:
-            errors.append(str(problem))
-    claimed = sum(orphans.sizes[name] for name in removed)
-    return replace(orphans, ids=tuple(removed), bytes=claimed, error=" ".join(errors) or None)

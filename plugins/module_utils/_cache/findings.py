@@ -26,6 +26,7 @@ from .._base.records import (
 from .._base.units import (
     SECOND,
     human_duration,
+    human_size,
     parse_timestamp,
 )
 
@@ -35,6 +36,10 @@ and a cleanup should speak up before it."""
 
 LONG_UNUSED = 7 * 86400 * SECOND
 """From when on a record counts as old, in nanoseconds: a week."""
+
+LARGER_BYTES = 2**30
+"""From how many bytes beyond its records on a builder's volume is remarked on, where it is twice as large besides."""
+
 
 CRITICAL, WARNING, INFO = SEVERITIES = ("critical", "warning", "info")
 """The host, or dockerd at its next start, will fail; space does not come back, or what is in force is not what is
@@ -92,7 +97,7 @@ def findings(observation, status, problem=None, builders=None, obstacles=(), mor
             _data_on_two_filesystems(observation),
             *map(_few_inodes, observation.filesystems),
             *(finding for seen in builders.others for finding in _of_builder(seen)),
-            _orphaned_state(builders.orphans),
+            *_orphans(builders.orphans, observation.engine.now),
             *more,
             *(finding_of(one.code, 0, one.message, f"{one.remedy}.", one.severity) for one in obstacles),
         )
@@ -217,6 +222,7 @@ def _of_builder(seen):
         yield finding_of("builder_unreachable", seen.state_bytes or 0, seen.error, remedy)
     elif seen.observation:
         yield from _records(seen.observation, node)
+        yield _larger_state(seen)
         if node.reported == [] and node.driver == "docker-container":
             yield finding_of(
                 "gc_disabled",
@@ -233,14 +239,40 @@ def _of_builder(seen):
         )
 
 
-def _orphaned_state(orphans):
-    names = ", ".join(name for name, _size in orphans)
-    return _held(
-        "orphaned_builder_state",
-        [size for _name, size in orphans],
-        f"{_count(orphans, 'volume')} of builders that are gone: {names}.",
-        "buildcache_prune: {remove_orphaned_state: true}",
+def _larger_state(seen):
+    held = sum(record.size for record in seen.observation.records)
+    more = (seen.state_bytes or 0) - held
+    if more < max(LARGER_BYTES, held):
+        return None
+    return finding_of(
+        "builder_state_larger",
+        more,
+        f"Builder {seen.node.label}: its volume {seen.node.state_volume} has {human_size(seen.state_bytes)}, and its "
+        f"records are {human_size(held)} of that.",
+        f"docker buildx stop {seen.node.builder} has its BuildKit clear up at the next start; where that does not "
+        "help, make the builder anew",
     )
+
+
+def _orphans(orphans, now):
+    """Yield the Findings about what is left of builders that are gone."""
+    for code, what, group in (
+        ("orphaned_builders", "container", [one for one in orphans if one.container]),
+        ("orphaned_builder_state", "volume", [one for one in orphans if not one.container]),
+    ):
+        told = ", ".join(f"{one.container or one.volume} ({_state(one, now)})" for one in group)
+        yield _held(
+            code,
+            [one.bytes for one in group],
+            f"{_count(group, what)} of builders that nobody on this host has: {told}.",
+            "buildcache_prune: {remove_orphaned_state: true} removes those that have been idle for orphans_older_than",
+        )
+
+
+def _state(orphan, now):
+    if orphan.busy or orphan.used_at is None:
+        return f"{human_size(orphan.bytes)}, {orphan.busy or 'of no known age'}"
+    return f"{human_size(orphan.bytes)}, idle for {human_duration(max(now - orphan.used_at, 0))}"
 
 
 def _gc_disabled(observation, status):

@@ -34,6 +34,8 @@ _REMEDIES = {
     "images_kept": "Set images: dangling or images: unused.",
     "builder_not_chosen": "Name the builder in builders.",
     "stopped_builder": "Set bootstrap_stopped: true.",
+    "orphan_in_use": "A build runs in it, or it cannot be asked: see facts. Wait, or remove its container yourself.",
+    "young_orphan": "Lower orphans_older_than.",
     "refused_by_engine": "The engine's log says why (journalctl -u docker).",
 }
 
@@ -86,6 +88,14 @@ def kept_by_builders(wanted, builders):
                 Kept("stopped_builder", 1, one.chosen.state_bytes, _REMEDIES["stopped_builder"], one.node.label)
             )
     return found
+
+
+def kept_orphans(orphans):
+    """Return the Kept of what is left of builders that are gone; ``orphans`` are those that stay."""
+    groups = {}
+    for one in orphans:
+        groups.setdefault("orphan_in_use" if one.busy else "young_orphan", []).append(one.bytes)
+    return [Kept(reason, len(sizes), sum(sizes), _REMEDIES[reason]) for reason, sizes in groups.items()]
 
 
 def _records_by_reason(wanted, observation):

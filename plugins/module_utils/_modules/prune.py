@@ -35,6 +35,7 @@ OPTIONS = {
     "build_cache": {"type": "bool", "default": True},
     "bootstrap_stopped": {"type": "bool", "default": False},
     "remove_orphaned_state": {"type": "bool", "default": False},
+    "orphans_older_than": {"type": "str", "default": "24h"},
     "all": {"type": "bool", "default": False},
     "unused_for": {"type": "str"},
     "types": {
@@ -76,6 +77,7 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None):
     with errors_reported(module):
         wanted = wanted_from_options(options)
         seconds = parse_duration(options["deadline"], "deadline") / SECOND
+        parse_duration(options["orphans_older_than"], "orphans_older_than")
         others_asked = set(options["builders"]) != {EMBEDDED} or options["remove_orphaned_state"]
         here = elsewhere or socket_path(options["docker_host"])
         if not here or (others_asked and not others_to_prune) or (options["facts"] and not looked):

@@ -45,6 +45,7 @@ def facts(observation, daemon, builders=None, with_records=False, obstacles=(), 
             *([_embedded(observation, status, with_records)] if builders.embedded else []),
             *(_builder(seen, with_records) for seen in builders.others),
         ],
+        "orphans": [dict(one._asdict(), used_at=one.used_at and one.used_at / SECOND) for one in builders.orphans],
         "gc_policy": _gc_policy(status, daemon),
         "findings": [
             finding._asdict() for finding in findings(observation, status, daemon.problem, builders, obstacles, more)

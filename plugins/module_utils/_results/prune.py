@@ -12,7 +12,7 @@ from .._base.records import (
     filesystem_facts,
     freed_bytes,
 )
-from .._cache.kept import as_decided, kept, kept_by_builders
+from .._cache.kept import as_decided, kept, kept_by_builders, kept_orphans
 from .._cache.plan import BUILD_CACHE
 
 NOTABLE_SHARE, NOTABLE_BYTES = 0.05, 2**20
@@ -30,6 +30,7 @@ def prune_result(wanted, before, done, after, check_mode, with_diff, builders=()
     freed = freed_bytes(before.filesystems, after.filesystems)
     shortfalls = _shortfalls(before, done, here, freed, check_mode)
     held = kept(wanted, as_decided(before, after), shortfalls) + kept_by_builders(wanted, builders)
+    held += kept_orphans(left for one in orphans for left in one.left)
     result = {
         "changed": any(gone),
         "steps": [*map(_step, done), *map(_builder_step, builders), *map(_step, orphans)],

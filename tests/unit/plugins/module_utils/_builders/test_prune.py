@@ -67,28 +67,22 @@ class Buildx:
 
 
 class Engine:
-    """The engine on whose disk the builders are, with volumes {name: bytes}; those named ``held`` cannot be removed."""
+    """The engine on whose disk the builders are, with volumes {name: bytes}."""
 
-    def __init__(self, volumes=(), held=()):
-        self.sizes, self._held = dict(volumes), held
+    def __init__(self, volumes=()):
+        self.sizes = dict(volumes)
 
     def volumes(self):
         return [{"Name": name, "UsageData": {"Size": size, "RefCount": 0}} for name, size in self.sizes.items()]
-
-    def remove_volume(self, name, deadline):
-        if name in self._held:
-            raise BuildcacheError(f"{name} is in use")
-        del self.sizes[name]
 
 
 @pytest.fixture
 def others(monkeypatch):
     """others(buildx, nodes, engine, filesystems, **options): the Others of a prune."""
-    monkeypatch.setattr(_prune, "known_nodes", lambda config: {"known0"})
 
     def made(buildx, nodes, engine=None, filesystems=(), **given):
         monkeypatch.setattr(_prune, "nodes_for", lambda options: (buildx, nodes))
-        given = {"bootstrap_stopped": False, "remove_orphaned_state": False, "buildx_config": None, **options(**given)}
+        given = {"bootstrap_stopped": False, "remove_orphaned_state": False, **options(**given)}
         return Others(given, wanted_from_options(given), engine or Engine(), filesystems)
 
     return made
@@ -161,14 +155,3 @@ def test_what_one_frees_on_the_engines_disk_counts_for_the_next(others):
     chosen = others(buildx, [node("one"), node("two")], filesystems=[disk], min_free_space="600B")
     preview, _orphans = chosen.pretend()
     assert [one.done.planned.ids for one in preview] == [("a",), ()]
-
-
-def test_state_of_builders_that_are_gone_goes_as_far_as_the_engine_lets_it(others):
-    gone, held = "buildx_buildkit_gone0_state", "buildx_buildkit_held0_state"
-    engine = Engine({gone: 5, held: 7, "buildx_buildkit_known0_state": 9, "data": 11}, held=[held])
-    chosen = others(Buildx({}), (), engine, remove_orphaned_state=True)
-    _pruned, (preview,) = chosen.pretend()
-    assert sorted(preview.planned.ids) == [gone, held] and preview.planned.bytes == 12
-    _pruned, (orphans,) = chosen.prune(None)
-    assert orphans.ids == (gone,) and orphans.bytes == 5 and orphans.error == f"{held} is in use"
-    assert set(engine.sizes) == {held, "buildx_buildkit_known0_state", "data"}
