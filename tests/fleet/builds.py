@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import engine
 import fleet
 
@@ -93,10 +95,14 @@ LET_GO = f"pkill -f '^{_SLOW}'"
 
 def start_slow(tag):
     """Return a script that starts a build, and waits until its step runs, which does so until LET_GO."""
-    return (
-        start(tag, f"{FROM_SCRATCH}{do(f'{_SLOW}; true')}")
-        + f"until pgrep -f '^{_SLOW}' >/dev/null; do sleep 0.1; done\n"
-    )
+    # Another step each time: one that has ended well is in the cache.
+    step = do(f"{_SLOW}; echo {secrets.token_hex(4)}")
+    return f"""{start(tag, f"{FROM_SCRATCH}{step}")}
+until pgrep -f '^{_SLOW}' >/dev/null; do
+    [ ! -e {CONTEXT}/ended ] || {{ cat {CONTEXT}/log >&2; exit 1; }}
+    sleep 0.1
+done
+"""
 
 
 ENDED = f"cat {CONTEXT}/ended 2>/dev/null || true"
