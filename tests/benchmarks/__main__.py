@@ -163,12 +163,24 @@ def _removals(lab: Lab, host: Host, scale: Scale) -> list[Row]:
     return [*rows, Row(name, f"{order}, memory", measured["memory"], "MiB")]
 
 
+def _stores(lab: Lab, host: Host, scale: Scale) -> list[Row]:
+    """A large store: reading it, the plan and the facts, beside reading the engine's answer about it."""
+    del lab, host
+    images, layers = scale.ordered // 20, scale.ordered // 5
+    measured = _measure("stores", str(scale.ordered), str(images), str(layers), str(scale.rounds))
+    reading, *others = measured["rounds"][0]
+    name = f"{scale.ordered:,} records, {images:,} images, {layers:,} layers"
+    rows = paired(name, "s", measured["rounds"], [(other, reading, None) for other in others])
+    return [*rows, Row(name, "memory", measured["memory"], "MiB")]
+
+
 BENCHMARKS = {
     "processes": _processes,
     "play": _play,
     "job": _job,
     "facts": _facts,
     "removals": _removals,
+    "stores": _stores,
     "rollout": _rollout,
 }
 

@@ -42,7 +42,7 @@ def _bucket(tree, pages, per_page):
 
 
 def _add(page, pages):
-    number = max(pages, default=1) + 1
+    number = len(pages) + 2
     pages[number] = page
     # A page longer than one goes on in the next ones.
     for extra in range(1, -(-len(page) // PAGE)):

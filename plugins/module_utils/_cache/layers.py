@@ -116,7 +116,11 @@ class Store(NamedTuple):
             if name not in shared and name in by_id:
                 shared.add(name)
                 todo += by_id[name].parents
-        return tuple(record._replace(shared=record.id in shared) for record in by_id.values())
+        # Most are as they were, and making one anew takes longer than all the rest.
+        return tuple(
+            record if record.shared == (record.id in shared) else record._replace(shared=record.id in shared)
+            for record in by_id.values()
+        )
 
 
 def chain_ids(diff_ids, digest):
