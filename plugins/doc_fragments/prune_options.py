@@ -12,14 +12,24 @@ class ModuleDocFragment:
 options:
   containers:
     description:
-      - V(stopped) removes all containers that do not run, and so frees their images for the next step.
+      - V(stopped) removes all containers that do not run, and so frees their images for the next step. One that is made
+        and not started yet is among them, see O(containers_older_than).
     type: str
     choices: [keep, stopped]
     default: keep
+  containers_older_than:
+    description:
+      - Removes only containers that were made this long ago, such as V(1h) or V(7d).
+    type: str
+  containers_filters:
+    description:
+      - Removes only containers with certain labels. C(label) and C(label!) are as in O(images_filters).
+    type: dict
   images:
     description:
-      - V(dangling) removes images that neither a tag nor a digest names, V(unused) all that no container was made from.
-        What was pulled by its digest alone stays under V(dangling), with either image store.
+      - V(dangling) removes images that neither a tag nor a digest names, V(unused) all that no container was made from,
+        V(keep) those of O(images_remove) alone, or none.
+      - What was pulled by its digest alone stays under V(dangling), with either image store.
       - Images that others which stay were made on, by a commit or the classic builder, stay too; those that nothing
         names go with the last of these others.
     type: str
@@ -35,6 +45,26 @@ options:
       - Removes only images with certain labels. C(label) and C(label!) take a label such as C(stage=build), or a list
         of labels of which all must match (C(label)) or none (C(label!)).
     type: dict
+  images_remove:
+    description:
+      - Patterns of images that go though they are tagged, whatever their age and labels. One that a container was made
+        from stays, and so does one with a tag that no pattern matches.
+      - A pattern is matched with tags and digests as C(docker image ls) shows them. V(*) and V(?) stand for anything
+        but a slash, V(**) for anything, V([a-c]) for one of some characters. Without a tag every tag matches, and the
+        digests of that name too. A word of 12 to 64 hexadecimal digits is an image's id, or its beginning.
+      - A pattern that matches nothing is a warning.
+    type: list
+    elements: str
+  images_keep:
+    description:
+      - Patterns of images that stay, whatever else is asked for, as in O(images_remove). An image stays where any of
+        its tags and digests matches.
+    type: list
+    elements: str
+  images_keep_last:
+    description:
+      - How many of the newest tags of each repository stay, whatever else is asked for, by the date of their images.
+    type: int
   build_cache:
     description:
       - Whether to prune the build cache.

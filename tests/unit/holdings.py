@@ -21,9 +21,14 @@ DAY = 86400
 
 NO_OPTIONS = {
     "containers": "keep",
+    "containers_older_than": None,
+    "containers_filters": None,
     "images": "dangling",
     "images_older_than": None,
     "images_filters": None,
+    "images_remove": None,
+    "images_keep": None,
+    "images_keep_last": None,
     "build_cache": True,
     "builders": ["default"],
     "all": False,
@@ -65,9 +70,9 @@ def image(name, tags=(), size=1000, unique=100, age_days=1, labels=None, **given
     return Image(name, tuple(tags), size, unique, created, labels or {}, **given)
 
 
-def container(name, image_id, running=False, size=0):
+def container(name, image_id, running=False, size=0, **given):
     """A container made from an image."""
-    return Container(name, image_id, image_id, running, size)
+    return Container(name, image_id, image_id, running, size, **given)
 
 
 def filesystem(total=1000, free=500):

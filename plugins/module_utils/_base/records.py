@@ -118,7 +118,8 @@ class Image(NamedTuple):
 
 
 class Container(NamedTuple):
-    """One container. ``image`` is the name it was created with, ``size`` the bytes of its own layer where known."""
+    """One container. ``image`` is the name it was created with, ``size`` the bytes of its own layer where known,
+    ``created`` when it was made, in seconds since the epoch."""
 
     id: str
     image_id: str
@@ -126,6 +127,8 @@ class Container(NamedTuple):
     running: bool
     size: int = 0
     name: str = ""
+    created: int = 0
+    labels: dict = _NO_LABELS
 
 
 class Obstacle(NamedTuple):
@@ -254,6 +257,8 @@ def container_from_api(entry):
         running=entry.get("State") in ("running", "paused", "restarting", "removing"),
         size=entry.get("SizeRw") or 0,
         name="".join((entry.get("Names") or ())[:1]).lstrip("/"),
+        created=entry.get("Created") or 0,
+        labels=entry.get("Labels") or {},
     )
 
 

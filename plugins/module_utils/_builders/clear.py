@@ -51,10 +51,12 @@ def remove_orphans(options, client, planned, going, deadline):
             left.append(now)
             continue
         try:
-            for name, remove in ((one.container, client.remove_container), (one.volume, client.remove_volume)):
-                if name:
-                    remove(name, deadline)
-                    removed.append(name)
+            if one.container:
+                client.remove_container(one.container, deadline, force=True)
+                removed.append(one.container)
+            if one.volume:
+                client.remove_volume(one.volume, deadline)
+                removed.append(one.volume)
         except BuildcacheError as problem:
             if not (isinstance(problem, EngineError) and problem.status == _GONE):
                 errors.append(str(problem))

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .._base.records import STOPPED, children_by_id
+from .choose import child_counts, is_old, is_selected, kept_by_name, planned_images, why_container
 from .gc import reason_to_keep
-from .plan import cache_rules, child_counts, is_old, is_selected, listed, planned_images
+from .patterns import is_named
+from .plan import cache_rules, listed
 
 _REMEDIES = {
     "layers_held_by_images": "The records are gone; their layers stay until the images go too (images: unused).",
@@ -26,6 +28,11 @@ _REMEDIES = {
     "running_containers_image": "Stop and remove the container.",
     "stopped_containers_image": "Set containers: stopped and images: unused.",
     "tagged_image": "Set images: unused.",
+    "kept_image": "images_keep names it, or what was made on it.",
+    "newest_tags": "It has one of the newest tags of its repository: images_keep_last.",
+    "named_otherwise": "It has another tag, which images_remove does not name.",
+    "young_container": "Lower containers_older_than.",
+    "container_not_selected": "Widen containers_filters.",
     "digest_image": "It can be pulled and named by its digest alone. Set images: unused.",
     "parent_image": "An image that stays was made on it: remove that one.",
     "undated_image": "It has no date, and so no age. Leave out images_older_than.",
@@ -64,10 +71,15 @@ def kept(wanted, observation, shortfalls=()):
     """
     groups = _records_by_reason(wanted, observation)
     refused = {image.id for image in planned_images(wanted, observation)}
-    parents = child_counts(observation.images)
+    parents, named = child_counts(observation.images), kept_by_name(wanted, observation)
     for image in listed(observation.images):
-        reason = "refused_by_engine" if image.id in refused else _why_image(image, wanted, observation, parents)
+        reason = named.get(image.id) or _why_image(image, wanted, observation, parents)
+        reason = "refused_by_engine" if image.id in refused else reason
         groups.setdefault(reason, []).append(image.unique_size)
+    for container in observation.containers if wanted.containers == "stopped" else ():
+        if not container.running:
+            reason = why_container(container, wanted, observation) or "refused_by_engine"
+            groups.setdefault(reason, []).append(container.size)
     found = [Kept(reason, len(sizes), sum(sizes), _REMEDIES[reason]) for reason, sizes in groups.items()]
     return found + [Kept(reason, *shortfalls[reason], _REMEDIES[reason]) for reason in shortfalls]
 
@@ -128,7 +140,9 @@ def _why_image(image, wanted, observation, parents):
         return "running_containers_image"
     if holders:
         return "stopped_containers_image"
-    if wanted.images == "keep":
+    if wanted.images_remove and is_named(image, wanted.images_remove) and not is_selected(image, wanted, observation):
+        return "named_otherwise"
+    if wanted.images == "keep" and not is_selected(image, wanted, observation):
         return "images_kept"
     if not image.untagged and wanted.images == "dangling":
         return "tagged_image" if image.tags else "digest_image"

@@ -13,8 +13,13 @@ from .._base.records import EMBEDDED, NEVER_WITHOUT_ALL
 from .._base.units import Size, parse_duration, parse_size
 from .filters import named_filters, record_filters
 from .gc import Rule
+from .patterns import Pattern, patterns
 
 _LABEL_FILTERS = ("label", "label!")
+_AGES_AND_SIZES = (
+    *("containers_older_than", "images_older_than", "unused_for"),
+    *("reserved_space", "max_used_space", "min_free_space"),
+)
 
 
 class Wanted(NamedTuple):
@@ -28,6 +33,12 @@ class Wanted(NamedTuple):
     images_older_than: int = 0
     labels: tuple[str, ...] = ()
     labels_not: tuple[str, ...] = ()
+    images_remove: tuple[Pattern, ...] = ()
+    images_keep: tuple[Pattern, ...] = ()
+    images_keep_last: int = 0
+    containers_older_than: int = 0
+    container_labels: tuple[str, ...] = ()
+    container_labels_not: tuple[str, ...] = ()
     build_cache: bool = True
     types: tuple[str, ...] = ()
     rule: Rule = Rule()
@@ -53,7 +64,14 @@ def wanted_from_options(options):
     ``options`` has the names of the public interface; a missing option is None. Raises BadOption where one cannot
     be used, contradicts another, or is empty: an empty filter never means "all".
     """
-    for name in ("images_older_than", "unused_for", "reserved_space", "max_used_space", "min_free_space"):
+    for name in (
+        "containers_older_than",
+        "images_older_than",
+        "unused_for",
+        "reserved_space",
+        "max_used_space",
+        "min_free_space",
+    ):
         if options[name] is not None and not options[name].strip():
             raise BadOption(f"{name}: it is empty. Leave the option out where no limit is meant.")
     if options["types"] is not None and not options["types"]:
@@ -63,7 +81,15 @@ def wanted_from_options(options):
     if hidden and not options["all"]:
         raise BadOption(f"types: {', '.join(hidden)} records are only removed with all=true, which is not set.")
     if options["images"] == "keep":
-        _refuse_without("images", "keep", options, ("images_older_than", "images_filters"))
+        pointless = ("images_older_than", "images_filters")
+        if not options["images_remove"]:
+            pointless += ("images_keep", "images_keep_last")
+        _refuse_without("images", "keep", options, pointless)
+    if options["containers"] == "keep":
+        _refuse_without("containers", "keep", options, ("containers_older_than", "containers_filters"))
+    last = options["images_keep_last"]
+    if last is not None and last < 1:
+        raise BadOption(f"images_keep_last: {last} tags of a repository are none. Leave it out, or give 1 or more.")
     if not options["build_cache"]:
         _refuse_without(
             "build_cache",
@@ -73,13 +99,20 @@ def wanted_from_options(options):
         )
     if not options["builders"]:
         raise BadOption("builders: the list is empty. Name builders, or leave it out for the engine's own.")
-    labels = _image_filters(options["images_filters"])
+    labels = _labels("images", options["images_filters"])
+    of_containers = _labels("containers", options["containers_filters"])
     return Wanted(
         containers=options["containers"],
         images=options["images"],
         images_older_than=_duration(options, "images_older_than"),
         labels=labels["label"],
         labels_not=labels["label!"],
+        images_remove=patterns(options["images_remove"], "images_remove"),
+        images_keep=patterns(options["images_keep"], "images_keep"),
+        images_keep_last=last or 0,
+        containers_older_than=_duration(options, "containers_older_than"),
+        container_labels=of_containers["label"],
+        container_labels_not=of_containers["label!"],
         build_cache=options["build_cache"],
         types=types,
         rule=Rule(
@@ -108,14 +141,17 @@ def _size(options, name):
     return parse_size(options[name], name) if options[name] is not None else None
 
 
-def _image_filters(filters):
-    labels = {name: () for name in _LABEL_FILTERS}
-    for key, value in named_filters("images_filters", filters):
+def _labels(of, filters):
+    """Return the labels that the option ``images_filters`` or ``containers_filters`` asks for, by kind of filter."""
+    option, labels = f"{of}_filters", {name: () for name in _LABEL_FILTERS}
+    for key, value in named_filters(option, filters):
         if key not in labels:
-            hint = {"until": " Use the option images_older_than.", "dangling": " Use the option images."}.get(key, "")
-            raise BadOption(f"images_filters: {key!r} is not a filter for images; known are label and label!.{hint}")
+            hint = {
+                "until": f" Use the option {of}_older_than.", "dangling": " Use the option images."
+            }.get(key, "")  # fmt: skip
+            raise BadOption(f"{option}: {key!r} is not a filter for {of}; known are label and label!.{hint}")
         values = value if isinstance(value, list) else [value]
         if not all(isinstance(text, str) and text.strip() for text in values):
-            raise BadOption(f"images_filters: {key} needs a label such as stage=build, or a list of them.")
+            raise BadOption(f"{option}: {key} needs a label such as stage=build, or a list of them.")
         labels[key] = tuple(values)
     return labels

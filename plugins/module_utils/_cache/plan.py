@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from .._base.errors import BadOption
 from .._base.records import BUILD_CACHE, IMAGES
-from .._base.units import SECOND, version_tuple
+from .._base.units import version_tuple
+from .choose import planned_containers, planned_images
 from .filters import FIRST_WITH_DESCRIPTION
 from .gc import Removals, Rule, keep_bytes, removals, total_bytes
 
@@ -39,70 +40,6 @@ class Planned(NamedTuple):
     bytes: int
     uncertain: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
-
-
-def planned_containers(wanted, observation):
-    """Return the containers that the first step removes: all that do not run, where that was asked for."""
-    if wanted.containers != "stopped":
-        return ()
-    return tuple(container for container in observation.containers if not container.running)
-
-
-def planned_images(wanted, observation):
-    """Return the images that the second step removes, children before their parents; no image that a container was
-    made from is among them, and none that another one which stays was made on.
-
-    With its last child goes a parent that nothing names, whatever was asked for, and in the containerd store with any
-    child: so does the engine (moby, image_delete.go: daemon/images, imageDeleteHelper; daemon/containerd, deleteAll).
-    """
-    if wanted.images == "keep":
-        return ()
-    used, images = observation.used_image_ids, {image.id: image for image in observation.images}
-    children = child_counts(observation.images)
-    last_only = observation.engine.image_store != "containerd"
-    # Grows, as parents lose children.
-    childless = [image for image in observation.images if not children.get(image.id)]
-    gone, first = {}, len(childless)
-    for number, image in enumerate(childless):
-        wished = number >= first and image.untagged or is_selected(image, wanted, observation)
-        if not wished or image.id in used or image.id in gone:
-            continue
-        gone[image.id] = image
-        parent = images.get(image.parent)
-        if parent:
-            children[parent.id] -= 1
-            if not children[parent.id] or parent.untagged and not last_only:
-                childless.append(parent)
-    return tuple(gone.values())
-
-
-def child_counts(images):
-    """Return how many of these images were made on each: {parent id: number}."""
-    counts = {}
-    for image in images:
-        if image.parent:
-            counts[image.parent] = counts.get(image.parent, 0) + 1
-    return counts
-
-
-def is_selected(image, wanted, observation):
-    """Return whether the options that choose among images choose this one."""
-    return (
-        (image.untagged or wanted.images == "unused")
-        and (not wanted.images_older_than or is_old(image, wanted, observation))
-        and all(_has_label(image, label) for label in wanted.labels)
-        and not any(_has_label(image, label) for label in wanted.labels_not)
-    )
-
-
-def is_old(image, wanted, observation):
-    """Return whether an image is as old as ``images_older_than``; one without a date never is."""
-    return image.dated and image.created * SECOND <= observation.engine.now - wanted.images_older_than
-
-
-def _has_label(image, wanted):
-    name, equals, value = wanted.partition("=")
-    return name in image.labels and (not equals or image.labels[name] == value)
 
 
 def cache_rules(wanted, observation):

@@ -168,9 +168,10 @@ class EngineClient:
         """Return the engine's volumes, each with its bytes and who mounts it (slow: the engine walks them)."""
         return volumes(self._json, Deadline(self._timeout))
 
-    def remove_container(self, name, deadline):
-        """Remove a container, though it runs; its volumes stay."""
-        self._json("DELETE", f"/containers/{name}?force=1", patience=deadline.remaining(), answers=False)
+    def remove_container(self, name, deadline, force=False):
+        """Remove a container, with ``force`` though it runs; its volumes stay."""
+        path = f"/containers/{name}{'?force=1' if force else ''}"
+        self._json("DELETE", path, patience=deadline.remaining(), answers=False)
 
     def remove_volume(self, name, deadline):
         """Remove a volume that no container mounts."""

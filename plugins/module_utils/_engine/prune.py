@@ -24,7 +24,7 @@ from .host import filesystems, settled_filesystems
 from .observe import observe
 
 _TAKEN = (404, 409)
-"""The engine's refusals for an image that is gone, or that a container has come to use, since it was seen."""
+"""The engine's refusals for what is gone, or has come to be used, since it was seen."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,18 @@ def _gone(step, before, after, known):
 
 
 def _prune_containers(step, wanted, client, seen, deadline):
+    """By the engine's own prune where all that do not run are to go: its filters know other ages."""
+    if wanted.containers_older_than or wanted.container_labels or wanted.container_labels_not:
+        sizes = {one.id: one.size for one in seen.containers}
+        for name in step.ids:
+            try:
+                client.remove_container(name, deadline)
+            except EngineError as error:
+                if error.status not in _TAKEN:
+                    raise
+                continue
+            yield [name], sizes.get(name, 0)
+        return
     answer = client.prune_containers(deadline)
     yield answer.get("ContainersDeleted") or [], answer.get("SpaceReclaimed") or 0
 

@@ -17,7 +17,7 @@ from .._engine.lock import locked
 from .._engine.observe import observe
 from .._engine.prune import carry_out, decide, pretend, settled
 from .._engine.unheard import Unheard
-from .._results.prune import all_here, failures, prune_result, warnings
+from .._results.prune import all_here, failures, prune_result, unmatched_names, warnings
 from .arguments import (
     BUILDER_OPTIONS,
     CONNECTION_OPTIONS,
@@ -29,9 +29,14 @@ from .arguments import (
 
 OPTIONS = {
     "containers": {"type": "str", "choices": ["keep", "stopped"], "default": "keep"},
+    "containers_older_than": {"type": "str"},
+    "containers_filters": {"type": "dict"},
     "images": {"type": "str", "choices": ["dangling", "unused", "keep"], "default": "dangling"},
     "images_older_than": {"type": "str"},
     "images_filters": {"type": "dict"},
+    "images_remove": {"type": "list", "elements": "str"},
+    "images_keep": {"type": "list", "elements": "str"},
+    "images_keep_last": {"type": "int"},
     "build_cache": {"type": "bool", "default": True},
     "bootstrap_stopped": {"type": "bool", "default": False},
     "remove_orphaned_state": {"type": "bool", "default": False},
@@ -110,7 +115,8 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None):
             failed = failures(done, pruned, orphans, options["builders"])
             unheard.end(dict(result, msg=failed))
             doubts = (decided.doubt or decided.before.engine.doubt, decided.inexact)
-            for warning in filter(None, (*doubts, *warnings(pruned, options["builders"]))):
+            unknown = unmatched_names(wanted, decided.before.images)
+            for warning in filter(None, (*doubts, *warnings(pruned, options["builders"]), *unknown)):
                 module.warn(warning)
             if unheard.previous:
                 result["previous"] = unheard.previous

@@ -13,6 +13,7 @@ from .._base.records import (
     freed_bytes,
 )
 from .._cache.kept import as_decided, kept, kept_by_builders, kept_orphans
+from .._cache.patterns import unmatched
 from .._cache.plan import BUILD_CACHE
 
 NOTABLE_SHARE, NOTABLE_BYTES = 0.05, 2**20
@@ -110,6 +111,14 @@ def warnings(builders, named=()):
             yield one.done.error
         if one.chosen.skipped and one.node.status == STOPPED:
             yield f"Builder {one.node.label} was not pruned. {one.chosen.skipped}"
+
+
+def unmatched_names(wanted, images):
+    """Yield what there is to say of patterns that match no image, as sentences."""
+    for option in ("images_remove", "images_keep"):
+        words = unmatched(getattr(wanted, option), images)
+        if words:
+            yield f"{option}: no image matches {', '.join(map(repr, words))}."
 
 
 def _step(done):

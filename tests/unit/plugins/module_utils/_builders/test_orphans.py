@@ -50,7 +50,7 @@ class Host:
     def container(self, name):
         return {"Created": ago(1), "State": self.states[name.removeprefix("buildx_buildkit_")]}
 
-    def remove_container(self, name, deadline):
+    def remove_container(self, name, deadline, force):
         self._remove(name)
 
     def remove_volume(self, name, deadline):
