@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 
 from .._base.errors import BadOption, BuildcacheError
@@ -18,16 +17,10 @@ from .._base.records import (
     UNREACHABLE,
     Filesystem,
     Observation,
-    Orphan,
     Record,
     known_rules,
 )
-from .._base.units import go_duration, parse_timestamp, version_tuple
-
-# The state volume of a container builder, and its container (buildx, driver/docker-container/driver.go and
-# store/nodegroup.go).
-_STATE_VOLUME = re.compile(r"buildx_buildkit_(?P<node>.+)_state")
-_CONTAINER = re.compile(r"buildx_buildkit_(?P<node>.+)")
+from .._base.units import go_duration, version_tuple
 
 # The first engine with a BuildKit's arithmetic, as far as gc.py and plan.py tell engines apart.
 _ENGINES = (
@@ -232,29 +225,3 @@ def filesystem_from_stat(path, text):
 def volume_sizes(volumes):
     """Return the bytes of each volume by name; ``volumes`` are entries of the Engine API with their usage."""
     return {volume["Name"]: max((volume.get("UsageData") or {}).get("Size", 0), 0) for volume in volumes}
-
-
-def orphans(volumes, containers, known_nodes):
-    """Return the Orphans of an engine: what is left of nodes that nobody has any more.
-
-    ``volumes`` are entries of the Engine API with their usage, ``containers`` of its list of all containers,
-    ``known_nodes`` the names of all nodes that any user of the host has. A volume that another container mounts, even a
-    stopped one, is not among them.
-    """
-    states = {}
-    for volume in volumes:
-        found = _STATE_VOLUME.fullmatch(volume["Name"])
-        if found:
-            states[found["node"]] = volume
-    sizes = volume_sizes(volumes)
-    left = {}
-    for container in containers:
-        names = [name.lstrip("/") for name in container.get("Names") or ()]
-        for found in filter(None, map(_CONTAINER.fullmatch, names)):
-            volume = states.get(found["node"], {}).get("Name", "")
-            left[found["node"]] = Orphan(found["node"], found.group(), volume, sizes.get(volume, 0))
-    for node, volume in states.items():
-        if node not in left and (volume.get("UsageData") or {}).get("RefCount") == 0:
-            used_at = parse_timestamp(volume.get("CreatedAt"))
-            left[node] = Orphan(node, "", volume["Name"], sizes[volume["Name"]], used_at)
-    return tuple(one for node, one in sorted(left.items()) if node not in known_nodes)

@@ -7,11 +7,19 @@ which goes with the job, while container and volume stay."""
 
 from __future__ import annotations
 
+import re
+
 from .._base.errors import BuildcacheError
+from .._base.records import Orphan
 from .._base.units import parse_timestamp
 from .command import DockerCommand
 from .instances import known_nodes
-from .nodes import orphans, records_from_buildctl
+from .nodes import records_from_buildctl, volume_sizes
+
+# The state volume of a container builder, and its container (buildx, driver/docker-container/driver.go and
+# store/nodegroup.go).
+_STATE_VOLUME = re.compile(r"buildx_buildkit_(?P<node>.+)_state")
+_CONTAINER = re.compile(r"buildx_buildkit_(?P<node>.+)")
 
 
 def find_orphans(options, client):
@@ -42,3 +50,29 @@ def _time(text):
     """Return an engine's time in nanoseconds, None for that of the year 1, which stands for never."""
     at = parse_timestamp(text) if text else None
     return at if at and at > 0 else None
+
+
+def orphans(volumes, containers, known_nodes):
+    """Return the Orphans of an engine: what is left of nodes that nobody has any more.
+
+    ``volumes`` are entries of the Engine API with their usage, ``containers`` of its list of all containers,
+    ``known_nodes`` the names of all nodes that any user of the host has. A volume that another container mounts, even a
+    stopped one, is not among them.
+    """
+    states = {}
+    for volume in volumes:
+        found = _STATE_VOLUME.fullmatch(volume["Name"])
+        if found:
+            states[found["node"]] = volume
+    sizes = volume_sizes(volumes)
+    left = {}
+    for container in containers:
+        names = [name.lstrip("/") for name in container.get("Names") or ()]
+        for found in filter(None, map(_CONTAINER.fullmatch, names)):
+            volume = states.get(found["node"], {}).get("Name", "")
+            left[found["node"]] = Orphan(found["node"], found.group(), volume, sizes.get(volume, 0))
+    for node, volume in states.items():
+        if node not in left and (volume.get("UsageData") or {}).get("RefCount") == 0:
+            used_at = parse_timestamp(volume.get("CreatedAt"))
+            left[node] = Orphan(node, "", volume["Name"], sizes[volume["Name"]], used_at)
+    return tuple(one for node, one in sorted(left.items()) if node not in known_nodes)

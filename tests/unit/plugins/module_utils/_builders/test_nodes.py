@@ -19,7 +19,6 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.record
     RUNNING,
     STOPPED,
     UNREACHABLE,
-    Orphan,
     known_rules,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import SECOND
@@ -28,7 +27,6 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.no
     chosen_nodes,
     filesystem_from_stat,
     nodes_from_listing,
-    orphans,
     prune_arguments,
     pruned_from_buildctl,
     records_from_buildctl,
@@ -169,33 +167,6 @@ def test_a_file_system_is_read_from_stat():
     assert (disk.inodes_total, disk.inodes_available) == (90, 80)
     with pytest.raises(BuildcacheError):
         filesystem_from_stat("/x", "stat: unknown")
-
-
-def test_what_nobody_knows_and_nobody_else_mounts_is_an_orphan():
-    volumes = [
-        {
-            "Name": "buildx_buildkit_gone0_state",
-            "UsageData": {"Size": 5, "RefCount": 0},
-            "CreatedAt": "1970-01-02T00:00:00Z",
-        },
-        {"Name": "buildx_buildkit_mounted0_state", "UsageData": {"Size": 5, "RefCount": 1}},
-        {"Name": "buildx_buildkit_known0_state", "UsageData": {"Size": 5, "RefCount": 0}},
-        {"Name": "buildx_buildkit_unmeasured0_state"},
-        {"Name": "buildx_buildkit_job0_state", "UsageData": {"Size": 7, "RefCount": 1}},
-        {"Name": "data", "UsageData": {"Size": 5, "RefCount": 0}},
-    ]
-    containers = [
-        {"Names": ["/buildx_buildkit_job0"]},
-        {"Names": ["/buildx_buildkit_known0"]},
-        {"Names": ["/buildx_buildkit_bare0"]},
-        {"Names": ["/web"]},
-        {"Names": None},
-    ]
-    assert orphans(volumes, containers, {"known0"}) == (
-        Orphan("bare0", "buildx_buildkit_bare0", "", 0),
-        Orphan("gone0", "", "buildx_buildkit_gone0_state", 5, 86400 * 10**9),
-        Orphan("job0", "buildx_buildkit_job0", "buildx_buildkit_job0_state", 7),
-    )
 
 
 def test_nodes_of_all_users_are_known(tmp_path, monkeypatch):

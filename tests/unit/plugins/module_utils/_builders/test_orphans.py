@@ -12,10 +12,11 @@ import time
 import pytest
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import BuilderError, EngineError
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.records import Orphan
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import SECOND, format_timestamp
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import orphans as _orphans
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.clear import plan_orphans, remove_orphans
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.orphans import find_orphans
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.orphans import find_orphans, orphans
 
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
@@ -147,3 +148,30 @@ def test_one_that_is_refused_leaves_the_others_done_and_one_that_is_gone_is_no_f
     planned, going = plan_orphans(OPTIONS, one, DAY)
     done = remove_orphans(OPTIONS, one, planned, going, None)
     assert (done.ids, done.bytes, done.error) == (("buildx_buildkit_b0_state",), 7, says)
+
+
+def test_what_nobody_knows_and_nobody_else_mounts_is_an_orphan():
+    volumes = [
+        {
+            "Name": "buildx_buildkit_gone0_state",
+            "UsageData": {"Size": 5, "RefCount": 0},
+            "CreatedAt": "1970-01-02T00:00:00Z",
+        },
+        {"Name": "buildx_buildkit_mounted0_state", "UsageData": {"Size": 5, "RefCount": 1}},
+        {"Name": "buildx_buildkit_known0_state", "UsageData": {"Size": 5, "RefCount": 0}},
+        {"Name": "buildx_buildkit_unmeasured0_state"},
+        {"Name": "buildx_buildkit_job0_state", "UsageData": {"Size": 7, "RefCount": 1}},
+        {"Name": "data", "UsageData": {"Size": 5, "RefCount": 0}},
+    ]
+    containers = [
+        {"Names": ["/buildx_buildkit_job0"]},
+        {"Names": ["/buildx_buildkit_known0"]},
+        {"Names": ["/buildx_buildkit_bare0"]},
+        {"Names": ["/web"]},
+        {"Names": None},
+    ]
+    assert orphans(volumes, containers, {"known0"}) == (
+        Orphan("bare0", "buildx_buildkit_bare0", "", 0),
+        Orphan("gone0", "", "buildx_buildkit_gone0_state", 5, 86400 * 10**9),
+        Orphan("job0", "buildx_buildkit_job0", "buildx_buildkit_job0_state", 7),
+    )
