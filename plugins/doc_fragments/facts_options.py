@@ -29,8 +29,8 @@ options:
     default: false
   measure:
     description:
-      - Whether to walk the engine's directories, too, and tell who holds what on the disk, in RV(ignore:disks):
-        also what the engine does not account for, such as containers' logs and what a crash left.
+      - Whether to walk the engine's directories, too, and tell in C(disks) who holds what, also what the engine does
+        not account for, such as containers' logs and what a crash left.
       - It takes reading the size of every file, and ends at O(deadline) with what was measured by then. It has to be
         run as root on the engine's host; elsewhere a warning says so, and the rest of the facts is as without it.
       - Of the storage drivers V(btrfs), V(zfs) and V(devicemapper), whose files do not tell who holds them, nothing is
