@@ -123,6 +123,10 @@ def removals(records, rule, engine_version, now, total=None, started_at=None):
     sort is stable (up to a dozen candidates).
     """
     version = _version(engine_version)
+    if rule.keep_bytes:
+        total = total_bytes(records) if total is None else total
+        if total < rule.keep_bytes:
+            return Removals([])
     removable = {one.id for one in records if reason_to_keep(one, rule, now) is None}
     if not removable:
         return Removals([])
@@ -132,7 +136,6 @@ def removals(records, rule, engine_version, now, total=None, started_at=None):
     started_at = started_at if version.uses_parents else None
     lineage = Lineage(records, removable, now, started_at, by_age=bool(rule.unused_for))
     if rule.keep_bytes:
-        total = total_bytes(records) if total is None else total
         removed, used, uncertain = least_worth_first(lineage, version.rank_start, total, rule.keep_bytes)
     else:
         removed, used, uncertain = _layer_by_layer(lineage), lineage.used, frozenset()
