@@ -20,6 +20,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.or
 
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
+PREFIX = "buildx_buildkit_"
 NEVER = "0001-01-01T00:00:00Z"
 
 
@@ -49,7 +50,7 @@ class Host:
         return [{"Names": [f"/buildx_buildkit_{node}"]} for node in self.states]
 
     def container(self, name):
-        return {"Created": ago(1), "State": self.states[name.removeprefix("buildx_buildkit_")]}
+        return {"Created": ago(1), "State": self.states[name[len(PREFIX) :]]}
 
     def remove_container(self, name, deadline, force):
         self._remove(name)
@@ -63,7 +64,7 @@ class Host:
         self.gone.append(name)
 
     def run(self, *arguments):
-        found = self.builds[arguments[1].removeprefix("buildx_buildkit_")]
+        found = self.builds[arguments[1][len(PREFIX) :]]
         if isinstance(found, Exception):
             raise found
         return json.dumps(found)
