@@ -141,7 +141,8 @@ def _with_hidden(before, after):
 
 def _unplanned(step, wanted, seen):
     """Return why a step cannot be done, None where it can or is not wanted."""
-    asked = {IMAGES: wanted.images != "keep", BUILD_CACHE: wanted.build_cache and wanted.embedded}
+    of_images = wanted.images != "keep" or wanted.images_remove
+    asked = {IMAGES: of_images, BUILD_CACHE: wanted.build_cache and wanted.embedded}
     why = dict(seen.unread).get(step)
     return f"Nothing was removed, since the engine cannot list what there is. {why}" if why and asked[step] else None
 

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.kept import kept
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.options import wanted_from_options
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.plan import plan
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.prune import do
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.prune import decide, do, pretend
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import container, image, observation, options
 
 BASE, HIDDEN = image("base", ["base:1"]), image("hidden", parent="base", hidden=True)
@@ -33,3 +35,14 @@ def test_images_that_the_engine_does_not_list_go_with_the_last_that_was_made_on_
     step = plan(wanted_from_options(options(images="unused")), before)[0][1]
     _done, after = do(step, iter([(["other", "hidden"], 0)]), before, lambda: observation(images=[BASE]))
     assert after.images == (BASE,)
+
+
+@pytest.mark.parametrize(
+    ("given", "fails"),
+    [({}, True), ({"images": "keep"}, False), ({"images": "keep", "images_remove": ["app"]}, True)],
+)
+def test_images_that_cannot_be_listed_fail_a_run_that_was_to_remove_some(given, fails):
+    seen = observation()._replace(unread=(("images", "the engine is broken"),))
+    wanted = wanted_from_options(options(**given))
+    done, _left = pretend(wanted, decide(wanted, seen))
+    assert [bool(one.error) for one in done] == [False, fails, False]
