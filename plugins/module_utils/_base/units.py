@@ -113,6 +113,8 @@ def _midnight(date):
     return timegm((int(year), int(month), int(day), 0, 0, 0))
 
 
+# A plan asks for each record's several times.
+@lru_cache(maxsize=1 << 17)
 def parse_timestamp(text):
     """Return nanoseconds since the epoch for an RFC 3339 timestamp with up to nine decimals.
 
