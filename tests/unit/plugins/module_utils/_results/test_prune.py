@@ -10,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.records import Filesystem
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.records import (
+    RUNNING,
+    Builders,
+    Filesystem,
+    Orphan,
+)
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import SECOND
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.nodes import Node, Seen
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache import disk as _disk
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache import findings as _findings
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.findings import findings
@@ -274,3 +280,30 @@ def test_every_finding_has_a_page():
     pages = {path.stem: path.read_text(encoding="utf-8") for path in paths}
     assert set(_findings._SEVERITY) <= codes <= set(pages) <= codes | of_traps
     assert all(text.splitlines()[0].endswith(f": `{code}`") for code, text in pages.items())
+
+
+@pytest.mark.parametrize(
+    ("state", "held", "found"),
+    [(3 * 2**30, 2**30, [2 * 2**30]), (3 * 2**30, 2 * 2**30, []), (2**30, 2**20, []), (None, 0, [])],
+)
+def test_a_volume_far_larger_than_its_builders_records_is_a_finding(state, held, found):
+    seen = Seen(
+        Node("ci", "docker-container", "ci0", "default", RUNNING), observation([record("a", held)]), state_bytes=state
+    )
+    of_builder = findings(observation(), QUIET, builders=Builders(others=(seen,)))
+    assert [one.bytes for one in of_builder if one.code == "builder_state_larger"] == found
+
+
+def test_what_is_left_of_builders_is_told_with_its_age_or_what_runs():
+    seen = observation()
+    hour = 3600 * SECOND
+    orphans = (
+        Orphan("a0", "buildx_buildkit_a0", "buildx_buildkit_a0_state", 7, seen.engine.now - 30 * hour),
+        Orphan("b0", "buildx_buildkit_b0", "", 0, seen.engine.now, "a build runs"),
+        Orphan("c0", "", "buildx_buildkit_c0_state", 5),
+    )
+    containers, volumes = findings(seen, QUIET, builders=Builders(orphans=orphans))
+    assert (containers.code, containers.bytes) == ("orphaned_builders", 7)
+    assert "buildx_buildkit_a0 (7B, idle for 1d6h), buildx_buildkit_b0 (0B, a build runs)." in containers.message
+    assert (volumes.code, volumes.bytes) == ("orphaned_builder_state", 5)
+    assert "buildx_buildkit_c0_state (5B, of no known age)." in volumes.message
