@@ -88,6 +88,7 @@ def test_containers_go_by_age_and_label(lab):
         + "docker create --name other --network none job:1 /bin/busybox true >/dev/null\n"
     )
     by_label = {"containers": "stopped", "containers_filters": {"label": "job=1"}, "build_cache": False}
+    by_label["containers_older_than"] = "1s"
     young = {"containers": "stopped", "containers_older_than": "1h", "build_cache": False}
     _preview, done, after = checked_and_done(young)
     for host, state in after.items():

@@ -31,6 +31,7 @@ NO_OPTIONS = {
     "images_keep_last": None,
     "build_cache": True,
     "builders": ["default"],
+    "orphans_older_than": "24h",
     "all": False,
     "unused_for": None,
     "types": None,

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from .._base.errors import BuildcacheError, EngineError
 from .._cache.plan import Planned
@@ -22,32 +22,36 @@ _GONE = 404
 
 @dataclass(frozen=True)
 class Orphans(Done):
-    """What was done to what is left of builders that are gone: ``sizes`` are the bytes of each thing that was to go by
-    name, ``left`` the Orphans that stay."""
+    """What was done to what is left of builders that are gone: the Orphans ``going`` and those ``left``, and for how
+    many nanoseconds one that goes has been idle."""
 
-    sizes: dict = field(default_factory=dict)
+    going: tuple = ()
     left: tuple = ()
+    unused_for: int = 0
+
+    @property
+    def sizes(self):
+        """The bytes of each thing that is to go, by name: containers, whose bytes are in their volumes, and volumes."""
+        things = [one for orphan in self.going for one in ((orphan.container, 0), (orphan.volume, orphan.bytes))]
+        return {name: size for name, size in things if name}
 
 
 def plan_orphans(options, client, unused_for):
-    """Return the Orphans to go: those that have been idle for so many nanoseconds, each with container and volume."""
-    found, now = find_orphans(options, client), time.time_ns()
-    going = [one for one in found if one.may_go(now, unused_for)]
-    sizes = {name: size for one in going for name, size in _things(one)}
+    """Return the Orphans, with those to go that have been idle for so many nanoseconds."""
+    found, now = find_orphans(options, client, client.volumes()), time.time_ns()
+    going = tuple(one for one in found if one.may_go(now, unused_for))
     left = tuple(one for one in found if one not in going)
-    return Orphans(planned=Planned(ORPHANED_STATE, tuple(sizes), sum(sizes.values())), sizes=sizes, left=left), going
+    orphans = Orphans(Planned(ORPHANED_STATE, (), 0), going=going, left=left, unused_for=unused_for)
+    sizes = orphans.sizes
+    return replace(orphans, planned=Planned(ORPHANED_STATE, tuple(sizes), sum(sizes.values())))
 
 
-def _things(orphan):
-    return [(name, size) for name, size in ((orphan.container, 0), (orphan.volume, orphan.bytes)) if name]
-
-
-def remove_orphans(options, client, planned, going, deadline):
+def remove_orphans(options, client, orphans, deadline):
     """Remove what is to go, and return the Orphans with what went; one that has come to be used meanwhile stays."""
-    removed, errors, left = [], [], list(planned.left)
-    for one in going:
+    removed, errors, left, sizes = [], [], list(orphans.left), orphans.sizes
+    for one in orphans.going:
         now = looked_at(one, options, client) if one.container else one
-        if now.busy:
+        if not now.may_go(time.time_ns(), orphans.unused_for):
             left.append(now)
             continue
         try:
@@ -60,5 +64,5 @@ def remove_orphans(options, client, planned, going, deadline):
         except BuildcacheError as problem:
             if not (isinstance(problem, EngineError) and problem.status == _GONE):
                 errors.append(str(problem))
-    claimed = sum(planned.sizes[name] for name in removed)
-    return replace(planned, ids=tuple(removed), bytes=claimed, error=" ".join(errors) or None, left=tuple(left))
+    claimed = sum(sizes[name] for name in removed)
+    return replace(orphans, ids=tuple(removed), bytes=claimed, error=" ".join(errors) or None, left=tuple(left))

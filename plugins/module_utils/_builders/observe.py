@@ -21,13 +21,14 @@ def observe_builders(options, client):
     """
     names = options["builders"]
     buildx, nodes = nodes_for(options)
-    sizes = volume_sizes(client.volumes())
+    volumes = client.volumes()
+    sizes = volume_sizes(volumes)
     return Builders(
         embedded=bool({EMBEDDED, "all"}.intersection(names)),
         others=tuple(
             _seen(buildx, node, sizes.get(node.state_volume) if buildx.is_here(node) else None) for node in nodes
         ),
-        orphans=find_orphans(options, client) if "all" in names else (),
+        orphans=find_orphans(options, client, volumes) if "all" in names else (),
     )
 
 

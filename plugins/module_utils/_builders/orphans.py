@@ -22,10 +22,10 @@ _STATE_VOLUME = re.compile(r"buildx_buildkit_(?P<node>.+)_state")
 _CONTAINER = re.compile(r"buildx_buildkit_(?P<node>.+)")
 
 
-def find_orphans(options, client):
+def find_orphans(options, client, volumes):
     """Return the Orphans of the engine behind an EngineClient; each with a container that runs is asked what it does,
-    by the docker command."""
-    found = orphans(client.volumes(), client.containers(), known_nodes(options["buildx_config"]))
+    by the docker command. ``volumes`` are the engine's, which it takes long to measure."""
+    found = orphans(volumes, client.containers(), known_nodes(options["buildx_config"]))
     return tuple(looked_at(one, options, client) if one.container else one for one in found)
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from .._base.errors import BuildcacheError
 from .._base.records import RUNNING, STOPPED, Observation
-from .._base.units import parse_duration
 from .._cache.plan import BUILD_CACHE, Planned, plan
 from .._engine.prune import Done, do, prune_records
 from .buildx import nodes_for
@@ -60,11 +59,9 @@ class Others:
         self._wanted, self._client, self._bootstrap = wanted, client, options["bootstrap_stopped"]
         self._buildx, nodes = nodes_for(options) if wanted.build_cache else (None, ())
         self._chosen = choose(wanted, self._buildx, nodes, filesystems, client, self._bootstrap)
-        self._options, self._orphans, self._going = options, (), ()
+        self._options, self._orphans = options, ()
         if options["remove_orphaned_state"]:
-            unused_for = parse_duration(options["orphans_older_than"], "orphans_older_than")
-            planned, self._going = plan_orphans(options, client, unused_for)
-            self._orphans = (planned,)
+            self._orphans = (plan_orphans(options, client, wanted.orphans_older_than),)
 
     def pretend(self):
         """Return what prune() would, without asking anyone for anything."""
@@ -73,9 +70,7 @@ class Others:
     def prune(self, deadline):
         """Prune; return the Pruned of each builder, and the Orphans as a tuple, empty where they were not to go."""
         pruned = [_prune(self._wanted, self._buildx, one, deadline, self._bootstrap) for one in self._chosen]
-        return pruned, tuple(
-            remove_orphans(self._options, self._client, planned, self._going, deadline) for planned in self._orphans
-        )
+        return pruned, tuple(remove_orphans(self._options, self._client, one, deadline) for one in self._orphans)
 
 
 def choose(wanted, buildx, nodes, filesystems, client, bootstrap):

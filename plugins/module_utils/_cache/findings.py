@@ -249,7 +249,7 @@ def _larger_state(seen):
         more,
         f"Builder {seen.node.label}: its volume {seen.node.state_volume} has {human_size(seen.state_bytes)}, and its "
         f"records are {human_size(held)} of that.",
-        f"docker buildx stop {seen.node.builder} has its BuildKit clear up at the next start; where that does not "
+        f"docker buildx stop {seen.node.builder} lets its BuildKit clear up at the next start; where that does not "
         "help, make the builder anew",
     )
 

@@ -39,6 +39,7 @@ class Wanted(NamedTuple):
     containers_older_than: int = 0
     container_labels: tuple[str, ...] = ()
     container_labels_not: tuple[str, ...] = ()
+    orphans_older_than: int = 0
     build_cache: bool = True
     types: tuple[str, ...] = ()
     rule: Rule = Rule()
@@ -113,6 +114,7 @@ def wanted_from_options(options):
         containers_older_than=_duration(options, "containers_older_than"),
         container_labels=of_containers["label"],
         container_labels_not=of_containers["label!"],
+        orphans_older_than=_duration(options, "orphans_older_than"),
         build_cache=options["build_cache"],
         types=types,
         rule=Rule(

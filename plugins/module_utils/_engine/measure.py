@@ -40,15 +40,16 @@ def measured(observation, deadline):
     roots = [os.path.realpath(one) for one in engine.data_dirs]
     # dockerd's own containerd has its directory below dockerd's.
     roots = [one for one in roots if not any(one.startswith(f"{other}/") for other in roots)]
+    counted, complete = {}, True
     try:
         owners, unnamed = places(observation)
+        for root in roots:
+            sizes = counted.setdefault(os.lstat(root).st_dev, {})
+            complete = _walk(root, owners, unnamed, sizes, deadline) and complete
+    except PermissionError as problem:
+        raise Unreadable(f"{problem}. Run the task with become: true to have the disk measured.") from problem
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as problem:
-        raise Unreadable(f"Who holds what below {engine.data_dirs[0]} cannot be read: {problem!r}.") from problem
-    counted = {}
-    complete = True
-    for root in roots:
-        sizes = counted.setdefault(os.lstat(root).st_dev, {})
-        complete = _walk(root, owners, unnamed, sizes, deadline) and complete
+        raise Unreadable(f"What is below {' and '.join(roots)} cannot be read: {problem!r}.") from problem
     return tuple(
         disk(
             one.path,
@@ -77,8 +78,6 @@ def _walk(root, owners, unnamed, sizes, deadline):
             listing = os.scandir(directory)
         except (FileNotFoundError, NotADirectoryError):
             continue  # gone meanwhile
-        except PermissionError as problem:
-            raise Unreadable(f"{problem}. Run the task with become: true to have the disk measured.") from problem
         with listing:
             for entry in listing:
                 entries += 1

@@ -82,7 +82,6 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None):
     with errors_reported(module):
         wanted = wanted_from_options(options)
         seconds = parse_duration(options["deadline"], "deadline") / SECOND
-        parse_duration(options["orphans_older_than"], "orphans_older_than")
         others_asked = set(options["builders"]) != {EMBEDDED} or options["remove_orphaned_state"]
         here = elsewhere or socket_path(options["docker_host"])
         if not here or (others_asked and not others_to_prune) or (options["facts"] and not looked):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.buildfleet.buildcache.plugins.filter.cleanup_summary import cleanup_summary
 from ansible_collections.buildfleet.buildcache.plugins.filter.facts_summary import facts_summary
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.disk import disk, told
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.in_effect import Daemon
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.facts import facts
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import image, observation, record
@@ -64,3 +65,18 @@ def test_the_lines_of_facts():
     assert lines[0] == "engine 28.5.2, graphdriver image store (overlay2)"
     assert "build cache of default: 1 records, 2KB (0B shared with images, 2KB reclaimable)" in lines
     assert lines[-1].startswith("warning: untagged_images, 100B: 1 untagged image held by no container")
+
+
+def test_what_the_engine_could_not_list_is_not_known():
+    broken = observation()._replace(unread=(("images", "it is broken"),))
+    assert "images: not known" in facts_summary(facts(broken, Daemon({})))
+    broken = observation(images=[image("b")])._replace(unread=(("image_sizes", "it is broken"),))
+    assert [line for line in facts_summary(facts(broken, Daemon({}))) if "size not known" in line]
+
+
+def test_a_disk_is_told_by_who_holds_it():
+    sizes = {("volumes", name): (2**20 * number, 1) for number, name in enumerate("abcde", 1)}
+    (whole,) = told([disk("/data", 2**30, 20 * 2**20, 9, sizes, complete=False)])
+    lines = facts_summary({**facts(observation(), Daemon({})), "disks": [whole]})
+    assert "/data: 20MB used, of which not all was measured in time:" in lines
+    assert "  15MB volumes: e 5MB, d 4MB, c 3MB" in lines and "  5MB elsewhere" in lines

@@ -28,6 +28,7 @@ from ansible_collections.buildfleet.buildcache.plugins.plugin_utils.lean import 
         ({"remove_orphaned_state": True}, False),
         ({"remove_orphaned_state": "yes"}, False),
         ({"look_ahead": "yes"}, False),
+        ({"measure": "yes"}, False),
     ],
 )
 def test_the_lean_will_do_is_what_no_option_goes_beyond(arguments, alone):

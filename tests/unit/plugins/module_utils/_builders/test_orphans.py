@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import BuilderError, EngineError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.records import Orphan
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import SECOND, format_timestamp
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import observe as _observe
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import orphans as _orphans
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.clear import plan_orphans, remove_orphans
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.orphans import find_orphans, orphans
@@ -107,7 +108,7 @@ BUILDS = {
 def test_only_what_has_been_idle_for_long_goes_with_container_and_volume(host):
     volumes = {"idle0": (5, 100), "busy0": (7, 100), "old0": (9, 30), "fresh0": (11, 1), "known0": (13, 100)}
     one = host(STATES, BUILDS, volumes)
-    planned, going = plan_orphans(OPTIONS, one, DAY)
+    planned = plan_orphans(OPTIONS, one, DAY)
     assert planned.planned.ids == (
         "buildx_buildkit_idle0",
         "buildx_buildkit_idle0_state",
@@ -120,34 +121,43 @@ def test_only_what_has_been_idle_for_long_goes_with_container_and_volume(host):
         ("mute0", "it runs, and cannot be asked whether a build does"),
         *((node, "") for node in ("young0", "new0", "never0", "fresh0")),
     }
-    done = remove_orphans(OPTIONS, one, planned, going, None)
+    done = remove_orphans(OPTIONS, one, planned, None)
     assert one.gone == list(done.ids) == list(planned.planned.ids)
     assert done.bytes == 14 and not done.error
 
 
 def test_idleness_is_since_the_last_build_or_the_start_or_the_end(host):
-    found = {orphan.node: orphan.used_at for orphan in find_orphans(OPTIONS, host(STATES, BUILDS))}
+    found = {orphan.node: orphan.used_at for orphan in find_orphans(OPTIONS, host(STATES, BUILDS), [])}
     hours = {node: used and round((time.time_ns() - used) / HOUR) for node, used in found.items()}
     assert hours == {
         "idle0": 48, "young0": 2, "busy0": 48, "mute0": None, "new0": 1, "stopped0": 50, "never0": 1,
     }  # fmt: skip
 
 
-def test_a_build_that_begins_meanwhile_keeps_it(host):
+@pytest.mark.parametrize(("use", "busy"), [({"inUse": True}, "a build runs"), ({"lastUsedAt": ago(0)}, "")])
+def test_a_build_that_begins_or_ends_meanwhile_keeps_it(host, use, busy):
     one = host({"idle0": RUNS}, {"idle0": []}, {"idle0": (5, 100)})
-    planned, going = plan_orphans(OPTIONS, one, DAY)
-    one.builds["idle0"] = [{"id": "a", "inUse": True}]
-    done = remove_orphans(OPTIONS, one, planned, going, None)
+    planned = plan_orphans(OPTIONS, one, DAY)
+    one.builds["idle0"] = [{"id": "a", **use}]
+    done = remove_orphans(OPTIONS, one, planned, None)
     assert (done.ids, done.error, one.gone) == ((), None, [])
-    assert [(orphan.node, orphan.busy) for orphan in done.left] == [("idle0", "a build runs")]
+    assert [(orphan.node, orphan.busy) for orphan in done.left] == [("idle0", busy)]
+
+
+def test_the_volumes_are_asked_for_once(host, monkeypatch):
+    one, asked = host(STATES, BUILDS), []
+    monkeypatch.setattr(one, "volumes", lambda: asked.append(1) or [])
+    monkeypatch.setattr(_observe, "nodes_for", lambda options: (None, ()))
+    seen = _observe.observe_builders({"builders": ["all"], **OPTIONS}, one)
+    assert len(seen.orphans) == 7 and len(asked) == 1
 
 
 @pytest.mark.parametrize(("status", "says"), [(409, "in use"), (404, None)])
 def test_one_that_is_refused_leaves_the_others_done_and_one_that_is_gone_is_no_failure(host, status, says):
     refused = {"buildx_buildkit_a0_state": EngineError("in use", status=status)}
     one = host(volumes={"a0": (5, 100), "b0": (7, 100)}, refused=refused)
-    planned, going = plan_orphans(OPTIONS, one, DAY)
-    done = remove_orphans(OPTIONS, one, planned, going, None)
+    planned = plan_orphans(OPTIONS, one, DAY)
+    done = remove_orphans(OPTIONS, one, planned, None)
     assert (done.ids, done.bytes, done.error) == (("buildx_buildkit_b0_state",), 7, says)
 
 

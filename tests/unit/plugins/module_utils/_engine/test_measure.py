@@ -65,6 +65,19 @@ def test_it_ends_at_the_deadline_with_what_it_has(root, monkeypatch):
     assert 0 < sum(inodes for _bytes, inodes in sizes.values()) < 3
 
 
+def test_a_disk_that_cannot_be_read_is_said(root, monkeypatch):
+    def fails(directory):
+        raise OSError(5, "Input/output error", directory)
+
+    seen = observation()
+    engine = seen.engine._replace(data_dirs=(str(root),), storage_driver="overlay2", image_store="graphdriver")
+    monkeypatch.setattr(measure, "with_store", lambda observation: observation)
+    monkeypatch.setattr(measure, "places", lambda observation: ({}, set()))
+    monkeypatch.setattr(measure.os, "scandir", fails)
+    with pytest.raises(Unreadable, match="cannot be read: .*Input/output error"):
+        measure.measured(seen._replace(engine=engine), Deadline(60))
+
+
 def test_where_files_do_not_tell_who_holds_them_nothing_is_measured():
     seen = observation()
     seen = seen._replace(engine=seen.engine._replace(storage_driver="btrfs", image_store="graphdriver"))
