@@ -41,7 +41,7 @@ def plan_orphans(options, client, unused_for):
     found, now = find_orphans(options, client, client.volumes()), time.time_ns()
     going = tuple(one for one in found if one.may_go(now, unused_for))
     left = tuple(one for one in found if one not in going)
-    orphans = Orphans(Planned(ORPHANED_STATE, (), 0), going=going, left=left, unused_for=unused_for)
+    orphans = Orphans(planned=Planned(ORPHANED_STATE, (), 0), going=going, left=left, unused_for=unused_for)
     sizes = orphans.sizes
     return replace(orphans, planned=Planned(ORPHANED_STATE, tuple(sizes), sum(sizes.values())))
 
