@@ -40,6 +40,14 @@ options:
       - Removes only images that were created this long ago, such as V(36h) or V(14d). An image's age says nothing of
         its last use, nor of when it was pulled. One without a date, or with one from before 2013, has no age and stays.
     type: str
+  images_unused_for:
+    description:
+      - Removes only images that were last used this long ago, such as V(14d). No engine keeps that; it is the latest of
+        when a container was made from the image (now, where one runs), also one that an earlier run with this option has
+        seen, when the build cache last used its layers, when it was pulled, loaded, built or tagged, when it was made,
+        and the last use of an image that was made on it.
+      - An image of which nothing of that is known stays.
+    type: str
   images_filters:
     description:
       - Removes only images with certain labels. C(label) and C(label!) take a label such as C(stage=build), or a list
@@ -65,6 +73,15 @@ options:
     description:
       - How many of the newest tags of each repository stay, whatever else is asked for, by the date of their images.
     type: int
+  protect_for:
+    description:
+      - Images that arrived here (by a pull, a load, a build or a tag) or were made within this time stay, whatever else
+        is asked for, so that neither a classic build loses its last step, nor a job what it has just pulled. V(0s)
+        protects none.
+      - Read from the image store. Where that cannot be read, an engine with a graph driver tells of tags alone, and not
+        of pulls.
+    type: str
+    default: 1h
   build_cache:
     description:
       - Whether to prune the build cache.
@@ -129,6 +146,100 @@ options:
       - Removes the least recently and least often used records until the file system has this much free.
       - Measured on the file system that holds the data, with the blocks reserved for root, as BuildKit does.
     type: str
+  high_watermark:
+    description:
+      - A run removes nothing while the file system with the images is below this mark. Either how much of it is used,
+        such as V(85%), as C(df) shows it, or how much is to be available, such as V(20GB).
+      - Above it, a run removes what the other options choose until O(low_watermark) is reached. What was used least
+        recently goes first, images and build cache in one order.
+    type: str
+  low_watermark:
+    description:
+      - Where a run stops that O(high_watermark) or O(high_inodes) began. Spelled as O(high_watermark) is.
+    type: str
+  high_inodes:
+    description:
+      - As O(high_watermark), for inodes. Either how many of them are used, such as V(90%), or how many are to be
+        available, such as V(100000).
+      - Only where this mark is passed, the files of every layer are counted, which takes time.
+    type: str
+  low_inodes:
+    description:
+      - Where a run stops that O(high_watermark) or O(high_inodes) began. Spelled as O(high_inodes) is.
+    type: str
+  fail_on_shortfall:
+    description:
+      - Fails where a run that was to reach its low marks does not, and says what is in the way.
+    type: bool
+    default: false
+  stages:
+    description:
+      - Sets of options, each going further than the last. A run does the first, and of the others only as many as it
+        needs to reach the low marks, the last of these as far as is needed.
+      - What a stage does not set is as for the whole run. A stage that would leave what an earlier one removes is refused.
+    type: list
+    elements: dict
+    suboptions:
+      containers:
+        description: As O(containers).
+        type: str
+        choices: [keep, stopped]
+      containers_older_than:
+        description: As O(containers_older_than).
+        type: str
+      containers_filters:
+        description: As O(containers_filters).
+        type: dict
+      images:
+        description: As O(images).
+        type: str
+        choices: [dangling, unused, keep]
+      images_older_than:
+        description: As O(images_older_than).
+        type: str
+      images_unused_for:
+        description: As O(images_unused_for).
+        type: str
+      images_filters:
+        description: As O(images_filters).
+        type: dict
+      images_remove:
+        description: As O(images_remove).
+        type: list
+        elements: str
+      images_keep:
+        description: As O(images_keep).
+        type: list
+        elements: str
+      images_keep_last:
+        description: As O(images_keep_last).
+        type: int
+      protect_for:
+        description: As O(protect_for).
+        type: str
+      build_cache:
+        description: As O(build_cache).
+        type: bool
+      all:
+        description: As O(all).
+        type: bool
+      unused_for:
+        description: As O(unused_for).
+        type: str
+      types:
+        description: As O(types).
+        type: list
+        elements: str
+        choices: [regular, source.local, source.git.checkout, exec.cachemount, internal, frontend]
+      filters:
+        description: As O(filters).
+        type: dict
+      reserved_space:
+        description: As O(reserved_space).
+        type: str
+      max_used_space:
+        description: As O(max_used_space).
+        type: str
   deadline:
     description:
       - Ends the run after this long, with what was done so far. Includes waiting for another prune to end,

@@ -74,9 +74,10 @@ def of_store(image_store):
 def task(module, options=None, *, check=False, diff=False, per_host=None):
     """Return the Ansible task that runs a module of the collection; for play().
 
-    ``options`` are the same for all hosts, ``per_host`` differs: {option: {host: value}}.
+    ``options`` are the same for all hosts, ``per_host`` differs: {option: {host: value}}. What tests make is young, and
+    not protected unless they say so.
     """
-    options = dict(options or {})
+    options = {**({"protect_for": "0s"} if module == "buildcache_prune" else {}), **(options or {})}
     for option, values in (per_host or {}).items():
         options[option] = "{{ " + json.dumps(values) + "[inventory_hostname] }}"
     return {f"buildfleet.buildcache.{module}": options, "check_mode": check, "diff": diff, "ignore_errors": True}
@@ -127,9 +128,14 @@ def succeeded(results):
     return results
 
 
+_UNPROTECTED = ("-e", "cleanup_protect_for=0s")
+"""For playbooks: what tests make is young."""
+
+
 def playbook(name, *arguments):
     """Run a playbook of the collection by its full name; return its exit status and its output."""
-    return ansible("ansible-playbook", "-i", str(INVENTORY), f"buildfleet.buildcache.{name}", *arguments)
+    command = ("ansible-playbook", "-i", str(INVENTORY), f"buildfleet.buildcache.{name}")
+    return ansible(*command, *_UNPROTECTED, *arguments)
 
 
 def playbook_results(name, *arguments, environment=None):
@@ -137,7 +143,8 @@ def playbook_results(name, *arguments, environment=None):
 
     Of a task that is unreachable the result is what Ansible says of that. Each result has the ``action`` of its task.
     """
-    command = ("ansible-playbook", "-i", str(INVENTORY), f"buildfleet.buildcache.{name}", *arguments)
+    command = ("ansible-playbook", "-i", str(INVENTORY), f"buildfleet.buildcache.{name}")
+    command = (*command, *_UNPROTECTED, *arguments)
     _status, output = ansible(*command, environment={**_OWN_CALLBACK, **(environment or {})})
     results = {}
     for line in (json.loads(text) for text in output.splitlines() if text.startswith('{"host"')):

@@ -25,6 +25,8 @@ NO_OPTIONS = {
     "containers_filters": None,
     "images": "dangling",
     "images_older_than": None,
+    "images_unused_for": None,
+    "protect_for": "0s",
     "images_filters": None,
     "images_remove": None,
     "images_keep": None,
@@ -39,6 +41,11 @@ NO_OPTIONS = {
     "reserved_space": None,
     "max_used_space": None,
     "min_free_space": None,
+    "high_watermark": None,
+    "low_watermark": None,
+    "high_inodes": None,
+    "low_inodes": None,
+    "stages": None,
 }
 
 

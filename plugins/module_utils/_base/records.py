@@ -88,7 +88,8 @@ class Image(NamedTuple):
 
     ``created`` in seconds since the epoch, 0 or less where it has no date. ``parent`` is the id of the image it was
     made on by the classic builder or a commit, ``hidden`` whether the engine does not list it: it has no reference,
-    and a child.
+    and a child. ``arrived`` is when it was last pulled, loaded, built or tagged here, in nanoseconds since the epoch, 0
+    where that is not known.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Image(NamedTuple):
     digests: tuple[str, ...] = ()
     parent: str = ""
     hidden: bool = False
+    arrived: int = 0
 
     @property
     def references(self):
@@ -115,6 +117,13 @@ class Image(NamedTuple):
     def dated(self):
         """Whether ``created`` is an age; reproducible builds write a date of long before, or none."""
         return self.created >= FIRST_DATE
+
+
+class LastUse(NamedTuple):
+    """When an image was last used, in nanoseconds since the epoch, and ``by`` what that is known: see last_use."""
+
+    at: int
+    by: str
 
 
 class Container(NamedTuple):
@@ -183,7 +192,8 @@ class Observation(NamedTuple):
 
     ``store`` is the layers.Store, where that was read (stores.with_store). ``unread`` is what the engine could not
     list or measure, as pairs of what and why: BUILD_CACHE and IMAGES are empty then, while for IMAGE_SIZES each image
-    counts with all its layers, and ``layers_size`` is 0.
+    counts with all its layers, and ``layers_size`` is 0. ``uses`` has the LastUse of images by id, where that is known;
+    it is None where nobody has reckoned it.
     """
 
     engine: Engine
@@ -194,6 +204,7 @@ class Observation(NamedTuple):
     filesystems: tuple[Filesystem, ...]
     store: object = None
     unread: tuple[tuple[str, str], ...] = ()
+    uses: dict | None = None
 
     @property
     def used_image_ids(self):

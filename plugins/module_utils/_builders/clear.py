@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, replace
 
 from .._base.errors import BuildcacheError, EngineError
-from .._cache.plan import Planned
+from .._cache.steps import Planned
 from .._engine.prune import Done
 from .orphans import find_orphans, looked_at
 

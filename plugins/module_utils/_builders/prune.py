@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .._base.errors import BuildcacheError
-from .._base.records import RUNNING, STOPPED, Observation
-from .._cache.plan import BUILD_CACHE, Planned, plan
+from .._base.records import BUILD_CACHE, RUNNING, STOPPED, Observation
+from .._cache.plan import plan
+from .._cache.steps import Planned, of_records
 from .._engine.prune import Done, do, prune_records
 from .buildx import nodes_for
 from .clear import plan_orphans, remove_orphans
@@ -87,7 +88,8 @@ def choose(wanted, buildx, nodes, filesystems, client, bootstrap):
         if one.here and node.status == STOPPED:
             one = replace(one, state_bytes=volumes.get(node.state_volume, 0))
         if one.here and one.planned.bytes and filesystems:
-            filesystems[-1] = filesystems[-1]._replace(free=filesystems[-1].free + one.planned.bytes)
+            last, gain = filesystems[-1], one.planned.bytes
+            filesystems[-1] = last._replace(free=last.free + gain, available=last.available + gain)
         chosen.append(one)
     return chosen
 
@@ -97,7 +99,10 @@ def _choose(wanted, buildx, node, filesystems, bootstrap):
         if node.status == RUNNING or node.trouble:
             client = buildx.node_client(node)
             before = _on_engines_disk(client.observe(wanted.needs_disk), buildx.is_here(node), filesystems)
-            return Chosen(node, _planned(wanted, before), client, before, buildx.is_here(node))
+            # Marks are those of the file system with the engine's images.
+            same = before.filesystems[:1] == tuple(filesystems[:1])
+            mine = _of_cache_alone(wanted if same else wanted._replace(goal=None))
+            return Chosen(node, _planned(mine, before), client, before, buildx.is_here(node))
     except BuildcacheError as problem:
         return Chosen(node, error=str(problem))
     why = "It does not exist yet, or no longer: buildx makes it when it is next used."
@@ -117,7 +122,23 @@ def _on_engines_disk(seen, here, filesystems):
 
 
 def _planned(wanted, seen):
-    return plan(wanted._replace(containers="keep", images="keep", embedded=True), seen)[0][-1]
+    steps, _left = plan(wanted, seen)
+    rules = tuple(rule for step in steps for rule in step.rules)
+    if not wanted.stages:
+        return steps[-1]
+    # The rules of all stages are one step here: nothing else goes in between.
+    return of_records(rules, seen)[0]
+
+
+def _of_cache_alone(wanted):
+    """Return what is wanted of a builder that has no images and no containers."""
+    return wanted._replace(
+        containers="keep",
+        images="keep",
+        images_remove=(),
+        embedded=True,
+        stages=tuple(map(_of_cache_alone, wanted.stages)),
+    )
 
 
 def _left(one):

@@ -6,7 +6,11 @@
 
 from __future__ import annotations
 
+from heapq import heapify, heappop, heappush
+from itertools import count
+
 from .._base.units import SECOND
+from .last_use import arrival
 from .patterns import is_named, is_wholly_named, split_reference
 
 
@@ -30,8 +34,8 @@ def why_container(container, wanted, observation):
 
 
 def planned_images(wanted, observation):
-    """Return the images that the second step removes, children before their parents; no image that a container was
-    made from is among them, and none that another one which stays was made on.
+    """Return the images that the second step removes, the least recently used first, and children before their
+    parents; no image that a container was made from is among them, and none that another one which stays was made on.
 
     With its last child goes a parent that nothing names, whatever was asked for, and in the containerd store with any
     child: so does the engine (moby, image_delete.go: daemon/images, imageDeleteHelper; daemon/containerd, deleteAll).
@@ -41,11 +45,14 @@ def planned_images(wanted, observation):
     used, images = observation.used_image_ids, {image.id: image for image in observation.images}
     children, kept = child_counts(observation.images), kept_by_name(wanted, observation)
     last_only = observation.engine.image_store != "containerd"
+    turn = _turns(observation)
     # Grows, as parents lose children.
-    childless = [image for image in observation.images if not children.get(image.id)]
-    gone, first = {}, len(childless)
-    for number, image in enumerate(childless):
-        wished = number >= first and image.untagged or is_selected(image, wanted, observation)
+    childless = [turn(image) for image in observation.images if not children.get(image.id)]
+    heapify(childless)
+    gone, freed = {}, set()
+    while childless:
+        image = heappop(childless)[-1]
+        wished = image.id in freed and image.untagged or is_selected(image, wanted, observation)
         if not wished or image.id in used or image.id in gone or image.id in kept:
             continue
         gone[image.id] = image
@@ -53,8 +60,21 @@ def planned_images(wanted, observation):
         if parent:
             children[parent.id] -= 1
             if not children[parent.id] or parent.untagged and not last_only:
-                childless.append(parent)
+                freed.add(parent.id)
+                heappush(childless, turn(parent))
     return tuple(gone.values())
+
+
+def _turns(observation):
+    """Return turn(image), which puts images in the order in which they go: the least recently used first, as far as
+    that is known, and of equals as they are asked for."""
+    uses, asked = observation.uses or {}, count()
+
+    def turn(image):
+        use = uses.get(image.id)
+        return use.at if use else observation.engine.now, next(asked), image
+
+    return turn
 
 
 def child_counts(images):
@@ -102,14 +122,32 @@ def _newest(number, images):
 
 def is_selected(image, wanted, observation):
     """Return whether the options that choose among images choose this one."""
+    if is_protected(image, wanted, observation):
+        return False
     if wanted.images_remove and is_wholly_named(image, wanted.images_remove):
         return True
     return (
         wanted.images != "keep"
         and (image.untagged or wanted.images == "unused")
         and (not wanted.images_older_than or is_old(image, wanted, observation))
+        and not is_lately_used(image, wanted, observation)
         and _labelled(image, wanted.labels, wanted.labels_not)
     )
+
+
+def is_protected(image, wanted, observation):
+    """Return whether an image arrived or was made within ``protect_for``."""
+    now = observation.engine.now
+    return wanted.protect_for > 0 and arrival(image, now) > now - wanted.protect_for
+
+
+def is_lately_used(image, wanted, observation):
+    """Return whether an image was used within ``images_unused_for``, or when is not known; where nobody has reckoned
+    last uses, none was."""
+    if not wanted.images_unused_for or observation.uses is None:
+        return False
+    use = observation.uses.get(image.id)
+    return use is None or use.at > observation.engine.now - wanted.images_unused_for
 
 
 def is_old(image, wanted, observation):

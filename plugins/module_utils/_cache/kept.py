@@ -9,10 +9,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .._base.records import STOPPED, children_by_id
-from .choose import child_counts, is_old, is_selected, kept_by_name, planned_images, why_container
+from .choose import (
+    child_counts,
+    is_lately_used,
+    is_old,
+    is_protected,
+    is_selected,
+    kept_by_name,
+    planned_images,
+    why_container,
+)
 from .gc import reason_to_keep
-from .patterns import is_named
-from .plan import cache_rules, listed
+from .patterns import is_named, is_wholly_named
+from .steps import cache_rules, listed
 
 _REMEDIES = {
     "layers_held_by_images": "The records are gone; their layers stay until the images go too (images: unused).",
@@ -37,8 +46,12 @@ _REMEDIES = {
     "parent_image": "An image that stays was made on it: remove that one.",
     "undated_image": "It has no date, and so no age. Leave out images_older_than.",
     "young_image": "Lower images_older_than.",
+    "protected_image": "It arrived or was made lately. Lower protect_for.",
+    "image_used_lately": "Lower images_unused_for.",
+    "image_of_unknown_use": "Nothing tells when it was last used. Leave out images_unused_for.",
     "image_not_selected": "Widen images_filters.",
     "images_kept": "Set images: dangling or images: unused.",
+    "within_marks": "The file system is below its marks without it. Lower low_watermark, and high_watermark.",
     "builder_not_chosen": "Name the builder in builders.",
     "stopped_builder": "Set bootstrap_stopped: true.",
     "orphan_in_use": "A build runs in it, or it cannot be asked: see facts. Wait, or remove its container yourself.",
@@ -63,34 +76,35 @@ def as_decided(before, after):
     return after._replace(engine=after.engine._replace(now=before.engine.now))
 
 
-def kept(wanted, observation, shortfalls=()):
+def kept(wanted, observation, shortfalls=(), enough=False):
     """Return the Kept of everything that the observation still holds after a prune.
 
     ``shortfalls`` are the bytes that went by the plan or the engine's word but that the disk did not gain:
-    {reason: (objects, bytes)}.
+    {reason: (objects, bytes)}. ``enough`` is whether the run had marks and what it removed was enough for them.
     """
-    groups = _records_by_reason(wanted, observation)
+    wanted, left = wanted.widest, "within_marks" if enough else "refused_by_engine"
+    groups = _records_by_reason(wanted, observation, left)
     refused = {image.id for image in planned_images(wanted, observation)}
     parents, named = child_counts(observation.images), kept_by_name(wanted, observation)
     for image in listed(observation.images):
         reason = named.get(image.id) or _why_image(image, wanted, observation, parents)
-        reason = "refused_by_engine" if image.id in refused else reason
+        reason = left if image.id in refused else reason
         groups.setdefault(reason, []).append(image.unique_size)
     for container in observation.containers if wanted.containers == "stopped" else ():
         if not container.running:
-            reason = why_container(container, wanted, observation) or "refused_by_engine"
+            reason = why_container(container, wanted, observation) or left
             groups.setdefault(reason, []).append(container.size)
     found = [Kept(reason, len(sizes), sum(sizes), _REMEDIES[reason]) for reason, sizes in groups.items()]
     return found + [Kept(reason, *shortfalls[reason], _REMEDIES[reason]) for reason in shortfalls]
 
 
-def kept_by_builders(wanted, builders):
+def kept_by_builders(wanted, builders, enough=False):
     """Return the Kept of the records that other builders still hold; ``builders`` are what was Pruned."""
-    wanted = wanted._replace(embedded=True)
+    wanted, left = wanted.widest._replace(embedded=True), "within_marks" if enough else "refused_by_engine"
     found = []
     for one in builders:
         if one.after:
-            groups = _records_by_reason(wanted, as_decided(one.chosen.before, one.after))
+            groups = _records_by_reason(wanted, as_decided(one.chosen.before, one.after), left)
             found += [
                 Kept(reason, len(sizes), sum(sizes), _REMEDIES[reason], one.node.label)
                 for reason, sizes in groups.items()
@@ -110,16 +124,17 @@ def kept_orphans(orphans):
     return [Kept(reason, len(sizes), sum(sizes), _REMEDIES[reason]) for reason, sizes in groups.items()]
 
 
-def _records_by_reason(wanted, observation):
+def _records_by_reason(wanted, observation, left):
     groups, rules = {}, cache_rules(wanted, observation)
     children = children_by_id(observation.records)
     for record in observation.records:
-        reason = _why_record(record, wanted, rules, observation.engine.now, children)
+        reason = _why_record(record, wanted, rules, observation.engine.now, children) or left
         groups.setdefault(reason, []).append(record.size)
     return groups
 
 
 def _why_record(record, wanted, rules, now, children):
+    """Return why what is wanted leaves a record, None where it does not."""
     if not wanted.build_cache:
         return "build_cache_kept"
     if not wanted.embedded:
@@ -131,7 +146,7 @@ def _why_record(record, wanted, rules, now, children):
         return reason
     if record.id in children:
         return "has_child"
-    return "within_limit" if wanted.sizes else "refused_by_engine"
+    return "within_limit" if wanted.sizes else None
 
 
 def _why_image(image, wanted, observation, parents):
@@ -140,14 +155,19 @@ def _why_image(image, wanted, observation, parents):
         return "running_containers_image"
     if holders:
         return "stopped_containers_image"
-    if wanted.images_remove and is_named(image, wanted.images_remove) and not is_selected(image, wanted, observation):
+    by_name = is_wholly_named(image, wanted.images_remove)
+    if is_named(image, wanted.images_remove) and not by_name and not is_selected(image, wanted, observation):
         return "named_otherwise"
-    if wanted.images == "keep" and not is_selected(image, wanted, observation):
+    if wanted.images == "keep" and not by_name:
         return "images_kept"
-    if not image.untagged and wanted.images == "dangling":
+    if not image.untagged and wanted.images == "dangling" and not by_name:
         return "tagged_image" if image.tags else "digest_image"
+    if is_protected(image, wanted, observation):
+        return "protected_image"
     if wanted.images_older_than and not is_old(image, wanted, observation):
         return "young_image" if image.dated else "undated_image"
+    if is_lately_used(image, wanted, observation):
+        return "image_used_lately" if image.id in observation.uses else "image_of_unknown_use"
     if image.id in parents and is_selected(image, wanted, observation):
         return "parent_image"
     return "image_not_selected"

@@ -20,8 +20,9 @@ class Store(NamedTuple):
     ``sizes`` are the bytes of each object; ``references`` the objects that each one holds; ``holders`` the objects that
     each image id, record id or other root holds directly. ``chains`` are the chain ids by which
     each image id makes records shared, and ``record_chains`` the chain id by which each record is shared. ``layers``
-    are the objects that are each image's layers, ``copies`` the bytes that objects take on the disk where these are not
-    their sizes.
+    are the objects that are each image's layers, ``tops`` the chain ids of each image's uppermost layers, one for each
+    platform, ``copies`` the bytes that objects take on the disk where these are not their sizes, ``inodes`` how many
+    files each object has where they were counted.
     """
 
     sizes: dict
@@ -30,7 +31,9 @@ class Store(NamedTuple):
     chains: dict
     record_chains: dict
     layers: dict = {}
+    tops: dict = {}
     copies: dict = {}
+    inodes: dict = {}
 
     @property
     def bytes(self):
@@ -38,6 +41,11 @@ class Store(NamedTuple):
         if self.copies:
             return sum(self.copies.get(key, size) for key, size in self.sizes.items())
         return sum(self.sizes.values())
+
+    @property
+    def inode_count(self):
+        """The files of everything in the store, 0 where they were not counted."""
+        return sum(self.inodes.get(key, 0) for key in self.sizes) if self.inodes else 0
 
     def without(self, gone):
         """Return the store once the holders with these ids, and all that nobody holds then, are gone."""

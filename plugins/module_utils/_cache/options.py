@@ -13,24 +13,32 @@ from .._base.records import EMBEDDED, NEVER_WITHOUT_ALL
 from .._base.units import Size, parse_duration, parse_size
 from .filters import named_filters, record_filters
 from .gc import Rule
+from .marks import Goal, Marks, marks_from_options
 from .patterns import Pattern, patterns
+from .stages import stages_from_options
 
 _LABEL_FILTERS = ("label", "label!")
 _AGES_AND_SIZES = (
-    *("containers_older_than", "images_older_than", "unused_for"),
+    *("containers_older_than", "images_older_than", "images_unused_for", "protect_for", "unused_for"),
     *("reserved_space", "max_used_space", "min_free_space"),
 )
+
+_NO_TIME = ("0", "0s", "0m", "0h", "0d")
+"""How people write that nothing is protected."""
 
 
 class Wanted(NamedTuple):
     """What to remove, with every option read and checked. Durations in nanoseconds.
 
-    ``embedded`` is whether the engine's own builder is among those to prune.
+    ``embedded`` is whether the engine's own builder is among those to prune. With ``marks`` only as much goes as is
+    needed for the ``goal`` of a run, by ``stages``, each a Wanted without marks, where there are any.
     """
 
     containers: str = "keep"
     images: str = "dangling"
     images_older_than: int = 0
+    images_unused_for: int = 0
+    protect_for: int = 0
     labels: tuple[str, ...] = ()
     labels_not: tuple[str, ...] = ()
     images_remove: tuple[Pattern, ...] = ()
@@ -47,11 +55,29 @@ class Wanted(NamedTuple):
     max_used_space: Size | None = None
     min_free_space: Size | None = None
     embedded: bool = True
+    marks: Marks | None = None
+    stages: tuple[Wanted, ...] = ()
+    goal: Goal | None = None
 
     @property
     def needs_disk(self):
-        """Whether a limit cannot be reckoned without the figures of a disk."""
-        return bool(self.min_free_space) or any(size.percent for size in self.sizes)
+        """Whether a limit or a mark cannot be reckoned without the figures of a disk."""
+        return bool(self.marks or self.min_free_space) or any(size.percent for size in self.sizes)
+
+    @property
+    def by_use(self):
+        """Whether the last uses of images count."""
+        return bool(self.marks or self.images_unused_for)
+
+    @property
+    def by_arrival(self):
+        """Whether it counts when images arrived."""
+        return self.by_use or any(one.protect_for for one in (self, *self.stages))
+
+    @property
+    def widest(self):
+        """What goes at most: the last stage, or all where there are none."""
+        return self.stages[-1] if self.stages else self
 
     @property
     def sizes(self):
@@ -65,14 +91,7 @@ def wanted_from_options(options):
     ``options`` has the names of the public interface; a missing option is None. Raises BadOption where one cannot
     be used, contradicts another, or is empty: an empty filter never means "all".
     """
-    for name in (
-        "containers_older_than",
-        "images_older_than",
-        "unused_for",
-        "reserved_space",
-        "max_used_space",
-        "min_free_space",
-    ):
+    for name in _AGES_AND_SIZES:
         if options[name] is not None and not options[name].strip():
             raise BadOption(f"{name}: it is empty. Leave the option out where no limit is meant.")
     if options["types"] is not None and not options["types"]:
@@ -82,7 +101,7 @@ def wanted_from_options(options):
     if hidden and not options["all"]:
         raise BadOption(f"types: {', '.join(hidden)} records are only removed with all=true, which is not set.")
     if options["images"] == "keep":
-        pointless = ("images_older_than", "images_filters")
+        pointless = ("images_older_than", "images_unused_for", "images_filters")
         if not options["images_remove"]:
             pointless += ("images_keep", "images_keep_last")
         _refuse_without("images", "keep", options, pointless)
@@ -100,12 +119,19 @@ def wanted_from_options(options):
         )
     if not options["builders"]:
         raise BadOption("builders: the list is empty. Name builders, or leave it out for the engine's own.")
+    marks = marks_from_options(options)
+    if options["stages"] is not None and not marks:
+        raise BadOption("stages: there is no high_watermark nor high_inodes that says how far a run has to go.")
+    if marks and options["min_free_space"] is not None:
+        raise BadOption("min_free_space: the low marks say how much is to be free. Remove one of the two.")
     labels = _labels("images", options["images_filters"])
     of_containers = _labels("containers", options["containers_filters"])
     return Wanted(
         containers=options["containers"],
         images=options["images"],
         images_older_than=_duration(options, "images_older_than"),
+        images_unused_for=_duration(options, "images_unused_for"),
+        protect_for=0 if options["protect_for"].strip() in _NO_TIME else _duration(options, "protect_for"),
         labels=labels["label"],
         labels_not=labels["label!"],
         images_remove=patterns(options["images_remove"], "images_remove"),
@@ -126,6 +152,8 @@ def wanted_from_options(options):
         max_used_space=_size(options, "max_used_space"),
         min_free_space=_size(options, "min_free_space"),
         embedded=bool({EMBEDDED, "all"}.intersection(options["builders"])),
+        marks=marks,
+        stages=stages_from_options(options, wanted_from_options),
     )
 
 

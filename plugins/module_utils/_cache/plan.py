@@ -4,105 +4,17 @@
 
 """What a prune should remove, decided from its options and from what the host holds. Pure.
 
-The steps always come in this order: containers, images, build cache. A layer is freed only when the last of those
-who hold it lets go: a container holds its image, an image its layers, and a build-cache record whose layers are an
-image's is passed over until that image is gone.
+Without marks that is all that the options choose. With marks it is as much of that as has to go, stage by stage, and of
+each stage what was used least recently.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from .._base.errors import BadOption
 from .._base.records import BUILD_CACHE, IMAGES
-from .._base.units import version_tuple
 from .choose import planned_containers, planned_images
-from .filters import FIRST_WITH_DESCRIPTION
-from .gc import Removals, Rule, keep_bytes, removals, total_bytes
-
-CONTAINERS = "containers"
-
-FIRST_TO_COUNT_HIDDEN = (23, 0)
-
-FIELDS = {CONTAINERS: "containers", IMAGES: "images", BUILD_CACHE: "records"}
-"""Where an Observation has what each step removes."""
-
-
-class Planned(NamedTuple):
-    """The objects that one step removes, in order: their ids, and the bytes that the file system gains.
-
-    ``uncertain`` are the ids of records of which not all go, and of which BuildKit leaves open which (gc.Removals).
-    ``rules`` are those that the build cache is to be pruned by.
-    """
-
-    step: str
-    ids: tuple[str, ...]
-    bytes: int
-    uncertain: tuple[str, ...] = ()
-    rules: tuple[Rule, ...] = ()
-
-
-def cache_rules(wanted, observation):
-    """Return the Rules, one per prune request, that the third step asks of the engine; () where nothing is to go.
-
-    One mechanism for every engine version: the three limits become one cap here, since older engines know only
-    that one and some newer ones reckon wrongly with the others. Raises BadOption where a limit needs disk figures
-    that cannot be had.
-    """
-    if not (wanted.build_cache and wanted.embedded):
-        return ()
-    rule = wanted.rule
-    if rule.description and version_tuple(observation.engine.version) < FIRST_WITH_DESCRIPTION:
-        raise BadOption(
-            f"filters: engine {observation.engine.version} never matches 'description'; 27.0 is the first that does."
-        )
-    if wanted.sizes:
-        filesystem = observation.filesystems[0] if observation.filesystems else None
-        if filesystem is None and wanted.needs_disk:
-            raise BadOption(
-                "min_free_space and percentages need the disk figures of the engine's host, and "
-                f"{observation.engine.root_dir} cannot be measured from where the module runs. Run it on that host."
-            )
-        limits = {
-            name: size.in_bytes(filesystem.total if filesystem else 0)
-            for name, size in (
-                ("reserved", wanted.reserved_space),
-                ("max_used", wanted.max_used_space),
-                ("min_free", wanted.min_free_space),
-            )
-            if size
-        }
-        total = total_bytes(observation.records)
-        cap = keep_bytes(total, filesystem.free if filesystem else 0, **limits)
-        if total < cap:
-            return ()
-        rule = rule._replace(keep_bytes=cap)
-    return tuple(rule._replace(type=name) for name in wanted.types) or (rule,)
-
-
-def planned_records(rules, observation):
-    """Return the Removals of the rules, one after the other and again until nothing more goes.
-
-    A record that loses its last child only under a later rule is found by going round again. Where the Observation
-    has its Store, records whose shared descendants went in between are no longer shared themselves.
-    """
-    engine, store, left = observation.engine, observation.store, observation.records
-    removed, uncertain, used = [], frozenset(), {}
-    while True:
-        before = len(removed)
-        for rule in rules:
-            # Filters look at a record's own layers, totals at those of its descendants too.
-            selectable = store.own(left) if store and rule.shared is not None else left
-            gone = removals(selectable, rule, engine.version, engine.now, total_bytes(left), engine.started_at)
-            removed += gone.records
-            uncertain |= gone.uncertain
-            used.update(gone.used)
-            ids = {record.id for record in gone.records}
-            left = tuple(gone.used.get(record.id, record) for record in left if record.id not in ids)
-            if store and ids:
-                left = store.shares(left)
-        if len(removed) == before:
-            return Removals(removed, uncertain, used)
+from .marks import Goal
+from .steps import CONTAINERS, cache_rules, of_objects, of_records
 
 
 def plan(wanted, observation):
@@ -110,80 +22,54 @@ def plan(wanted, observation):
 
     Each step is reckoned with what the earlier ones have removed. It names exactly what the engine will remove where
     the Observation has its Store; without it, records that become private only by the removal of images are missing,
-    and the bytes are those that the engine would claim.
+    and the bytes are those that the engine would claim. Raises BadOption as aimed() does.
     """
-    steps = []
-    for step, choose in ((CONTAINERS, planned_containers), (IMAGES, planned_images)):
-        objects = choose(wanted, observation)
-        left = _without(observation, step, objects)
-        steps.append(Planned(step, _ids(objects), _gain(step, objects, observation, left)))
-        observation = left
-    rules = cache_rules(wanted, observation)
-    chosen = planned_records(rules, observation)
-    used = observation._replace(records=tuple(chosen.used.get(one.id, one) for one in observation.records))
-    left = _without(used, BUILD_CACHE, chosen.records)
-    gain = _gain(BUILD_CACHE, chosen.records, observation, left)
-    steps.append(Planned(BUILD_CACHE, _ids(chosen.records), gain, tuple(sorted(chosen.uncertain)), rules))
+    if wanted.marks is None:
+        return _whole(wanted, observation)
+    steps, left = [], observation
+    goal = aimed(wanted, observation).goal
+    need = goal.need(observation.filesystems[0])
+    for number, stage in enumerate(wanted.stages or (wanted,), 1):
+        if steps and need.met:
+            break
+        some, left = _as_needed(stage, left, need)
+        steps += [step._replace(stage=number) for step in some] if wanted.stages else some
+        need = need.less(sum(step.bytes for step in some), sum(step.inodes for step in some))
     return tuple(steps), left
 
 
-def _ids(objects):
-    return tuple(one.id for one in objects)
+def aimed(wanted, observation):
+    """Return what is wanted with its Goal, where it has marks and none was set yet.
 
-
-def _without(observation, step, objects):
-    """Return the Observation as it is once a step has removed these objects."""
-    if not objects:
-        return observation
-    gone = set(_ids(objects))
-    kept = tuple(one for one in getattr(observation, FIELDS[step]) if one.id not in gone)
-    left = observation._replace(**{FIELDS[step]: kept})
-    if observation.store is None:
-        return left
-    store = observation.store.without(gone)
-    gain = observation.store.bytes - store.bytes
-    # The data is on the first file system.
-    filesystems = tuple(
-        one._replace(free=one.free + (0 if number else gain)) for number, one in enumerate(observation.filesystems)
-    )
-    images = _with_unique_sizes(observation, left.images) if step == IMAGES else left.images
-    return left._replace(store=store, records=store.shares(left.records), images=images, filesystems=filesystems)
-
-
-def _with_unique_sizes(before, images):
-    """Return the images that are left with the sizes that are theirs alone now."""
-    engine = before.engine
-    # The graph driver's engines count layers of hidden images as shared, but for 20.10 (tried on 20.10, 26.1 and 28.5).
-    all_count = engine.image_store != "containerd" and version_tuple(engine.version) >= FIRST_TO_COUNT_HIDDEN
-    earlier, later = (
-        before.store.unique_sizes(some if all_count else listed(some)) for some in (before.images, images)
-    )
-    return tuple(
-        image._replace(
-            unique_size=image.unique_size + later.get(image.id, 0) - (0 if image.hidden else earlier.get(image.id, 0))
+    It is set once for a run, which would else end half way, at its high mark. Raises BadOption where the disk cannot be
+    measured.
+    """
+    if wanted.marks is None or wanted.goal is not None:
+        return wanted
+    if not observation.filesystems:
+        raise BadOption(
+            f"high_watermark and high_inodes need the disk figures of the engine's host, and "
+            f"{observation.engine.root_dir} cannot be measured from where the module runs. Run it on that host."
         )
-        for image in images
-    )
+    return wanted._replace(goal=wanted.marks.goal(observation.filesystems[0]) or Goal())
 
 
-def listed(images):
-    """Return those of the images that the engine lists: a hidden one is listed once its last child is gone."""
-    parents = {image.parent for image in images}
-    return [image for image in images if not (image.hidden and image.id in parents)]
+def _whole(wanted, observation):
+    """Return the steps that remove all that is wanted, and what they leave."""
+    containers, left = of_objects(CONTAINERS, planned_containers(wanted, observation), observation)
+    images, left = of_objects(IMAGES, planned_images(wanted, left), left)
+    records, left = of_records(cache_rules(wanted, left), left)
+    return (containers, images, records), left
 
 
-def _gain(step, objects, before, left):
-    """Return the bytes that the file system gains when a step removes these objects."""
-    claimed = sum(map(_CLAIMED[step], objects))
-    if before.store is None:
-        return claimed
-    # What containers wrote is in no store.
-    return before.store.bytes - left.store.bytes + (claimed if step == CONTAINERS else 0)
+def _as_needed(wanted, observation, need):
+    """Return the steps that remove as much of what is wanted as is needed, and what they leave."""
+    if need.met:
+        return tuple(of_objects(step, (), observation)[0] for step in (CONTAINERS, IMAGES, BUILD_CACHE)), observation
+    steps, left = _whole(wanted, observation)
+    if not need.less(sum(step.bytes for step in steps), sum(step.inodes for step in steps)).met:
+        return steps, left
+    # Imported here: a run that is to remove all has no need of it, and loading takes time on every host.
+    from .least import least
 
-
-_CLAIMED = {
-    CONTAINERS: lambda container: container.size,
-    IMAGES: lambda image: image.unique_size,
-    BUILD_CACHE: lambda record: 0 if record.shared else record.size,
-}
-"""The bytes that the engine's own figures let one expect of removing an object."""
+    return least(wanted, observation, need)

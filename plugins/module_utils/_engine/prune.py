@@ -14,12 +14,8 @@ from .._base.errors import (
     EngineError,
 )
 from .._base.records import BUILD_CACHE, IMAGES, Image, Observation, freed_bytes, record_from_api
-from .._cache.plan import (
-    FIELDS,
-    Planned,
-    plan,
-    planned_records,
-)
+from .._cache.plan import plan
+from .._cache.steps import CONTAINERS, FIELDS, Planned, planned_records
 from .host import filesystems, settled_filesystems
 from .observe import observe
 
@@ -53,8 +49,11 @@ class Decided(NamedTuple):
     inexact: str = ""
 
 
-def decide(wanted, before):
-    """Return the Decided of an Observation. Where anything is to be removed, its Store is read to have it exact."""
+def decide(wanted, before, client, seen=None):
+    """Return the Decided of an Observation. Where anything is to be removed, its Store is read to have it exact, and
+    with it when images arrived; where there is none to be had, the EngineClient is asked for that. ``seen`` is what
+    earlier runs have seen (uses.Memory)."""
+    # Without those times, and the images that others hide, more may go: where nothing does, nothing would.
     steps, left = plan(wanted, before)
     unread = dict(before.unread)
     if BUILD_CACHE in unread or IMAGES in unread:
@@ -65,7 +64,9 @@ def decide(wanted, before):
     # Imported here, as in what else a run with nothing to do can go without: loading takes time on every host.
     from .boltdb import Unreadable
     from .stores import inexact, with_store
+    from .uses import with_arrivals, with_uses
 
+    doubt = ""
     try:
         before = with_store(before)
     except Unreadable as problem:
@@ -73,9 +74,14 @@ def decide(wanted, before):
             "The preview is not exact: it may miss parents of images, and records that the removal of images sets "
             f"free, and its bytes are the engine's own. {problem}"
         )
-        return Decided(steps, before, left, doubt)
+        if not wanted.by_arrival:
+            return Decided(steps, before, left, doubt)
+        candidates = [name for step in steps if step.step == IMAGES for name in step.ids]
+        before = with_arrivals(before, client, candidates)
+    if wanted.by_use:
+        before = with_uses(before, seen)
     steps, left = plan(wanted, before)
-    return Decided(steps, before, left, inexact=inexact(before.engine))
+    return Decided(steps, before, left, doubt, inexact(before.engine) if before.store else "")
 
 
 def carry_out(wanted, client, decided, deadline):
@@ -90,16 +96,28 @@ def carry_out(wanted, client, decided, deadline):
         # Also when the deadline has come: what was removed must be seen.
         return observe(client, deadline=deadline.or_later(client.timeout))
 
-    for number, (planned, act) in enumerate(zip(decided.steps, _ACTS)):
+    for planned in decided.steps:
         stale = any(one.error or (decided.doubt and one.ids) for one in done)
-        step = plan(wanted, seen)[0][number] if stale else planned
+        step = _again(planned, wanted, seen) if stale else planned
         error = _unplanned(step.step, wanted, seen)
         if step.ids and not error:
-            step_done, seen = do(step, act(step, wanted, client, seen, deadline), seen, look)
+            removals = _ACTS[step.step](step, _set_of(step, wanted), client, seen, deadline)
+            step_done, seen = do(step, removals, seen, look)
         else:
             step_done = Done(planned, error=error)
         done.append(step_done)
     return tuple(done), seen
+
+
+def _again(planned, wanted, seen):
+    """Return a step as it is planned from what there is by now."""
+    same = (one for one in plan(wanted, seen)[0] if (one.stage, one.step) == (planned.stage, planned.step))
+    return next(same, planned._replace(ids=(), bytes=0))
+
+
+def _set_of(step, wanted):
+    """Return the set of options by which a step was planned."""
+    return wanted.stages[step.stage - 1] if step.stage else wanted
 
 
 def do(step, removals, seen, look):
@@ -116,7 +134,7 @@ def do(step, removals, seen, look):
     except BuildcacheError as problem:
         error, cut_off = str(problem), getattr(problem, "cut_off", False)
     try:
-        after = _with_hidden(seen, look())
+        after = _with_what_was_known(seen, look())
     except BuildcacheError as problem:
         # Who no longer answers has given an error already, which says why.
         after = seen
@@ -127,22 +145,24 @@ def do(step, removals, seen, look):
     return Done(step, tuple(ids), reported, error), after
 
 
-def _with_hidden(before, after):
-    """Return the Observation ``after`` with the images that the engine does not list and that ``before`` has: those on
-    which one that is left was made."""
-    seen = {image.id for image in after.images}
-    hidden = {image.id: image for image in before.images if image.hidden and image.id not in seen}
-    images = list(after.images)
+def _with_what_was_known(before, after):
+    """Return the Observation ``after`` with what is known by ``before`` alone: when images arrived and were last used,
+    and the images that the engine does not list, on which one that is left was made."""
+    known, seen = {image.id: image for image in before.images}, {image.id for image in after.images}
+    hidden = {name: image for name, image in known.items() if image.hidden and name not in seen}
+    # One that was not there has come just now.
+    arrived = {name: image.arrived for name, image in known.items()}
+    images = [one._replace(arrived=arrived.get(one.id, after.engine.now)) for one in after.images]
     # Grows, as parents have parents.
     for image in images:
         images += filter(None, [hidden.pop(image.parent, None)])
-    return after._replace(images=tuple(images))
+    return after._replace(images=tuple(images), uses=before.uses)
 
 
 def _unplanned(step, wanted, seen):
     """Return why a step cannot be done, None where it can or is not wanted."""
-    of_images = wanted.images != "keep" or wanted.images_remove
-    asked = {IMAGES: of_images, BUILD_CACHE: wanted.build_cache and wanted.embedded}
+    of_images = wanted.widest.images != "keep" or wanted.widest.images_remove
+    asked = {IMAGES: of_images, BUILD_CACHE: wanted.widest.build_cache and wanted.embedded}
     why = dict(seen.unread).get(step)
     return f"Nothing was removed, since the engine cannot list what there is. {why}" if why and asked[step] else None
 
@@ -174,7 +194,8 @@ def _gone(step, before, after, known):
 
 def _prune_containers(step, wanted, client, seen, deadline):
     """By the engine's own prune where all that do not run are to go: its filters know other ages."""
-    if wanted.containers_older_than or wanted.container_labels or wanted.container_labels_not:
+    some = {one.id for one in seen.containers if not one.running}.difference(step.ids)
+    if some or wanted.containers_older_than or wanted.container_labels or wanted.container_labels_not:
         sizes = {one.id: one.size for one in seen.containers}
         for name in step.ids:
             try:
@@ -241,5 +262,5 @@ def prune_records(rules, seen, client, look, deadline):
         tried, records = expected, look()
 
 
-_ACTS = (_prune_containers, _prune_images, _prune_build_cache)
-"""What carries out each step, in the order of the plan."""
+_ACTS = {CONTAINERS: _prune_containers, IMAGES: _prune_images, BUILD_CACHE: _prune_build_cache}
+"""What carries out each step."""

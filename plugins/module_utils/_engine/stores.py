@@ -11,7 +11,9 @@ import json
 import os
 import re
 
+from .._base.errors import BuildcacheError
 from .._base.records import Image
+from .._base.units import SECOND, parse_timestamp
 from .._cache.layers import Store, chain_ids
 from .boltdb import Unreadable, read
 
@@ -20,6 +22,8 @@ _ROOT = b"containerd.io/gc.root"
 _CONTAINER_CONFIG = _REFERENCE + b"content.moby/container.config"
 """Of what the classic builder ran an image's steps in: held with the image, and no part of its size."""
 _PARENT = b"org.mobyproject.image.parent"
+_NAMELESS = b"moby-dangling@"
+"""How the engine's name for an image begins that has none."""
 _NAME = re.compile("[0-9a-f]{64}")
 _DIGEST = re.compile("[a-z0-9+._-]+:[0-9a-fA-F]{32,}")
 
@@ -69,7 +73,7 @@ def _with_graph_driver_store(engine, observation):
     base = os.path.join(engine.root_dir, "image", engine.storage_driver)
     sizes, parents = _layers(os.path.join(base, "layerdb", "sha256"))
     references = {chain: [parent] for chain, parent in parents.items() if parent}
-    chains, made_on = _images(os.path.join(base, "imagedb"), sizes)
+    chains, made_on, arrived = _images(os.path.join(base, "imagedb"), sizes)
     holders = {image: held[-1:] for image, held in chains.items()}
     # A container holds its layers though its image was removed by force.
     mounts = os.path.join(base, "layerdb", "mounts")
@@ -95,8 +99,9 @@ def _with_graph_driver_store(engine, observation):
             # A container has a directory of its own, and one that dockerd prepares it from.
             sizes[name], copies[name] = 0, 2 * sum(copies[chain] for chain in holders[name])
             holders[name] = [*holders[name], name]
-    store = Store(sizes, references, holders, chains, record_chains, chains, copies).without(())
-    return _seen(observation, store, made_on)
+    tops = {image: held[-1:] for image, held in chains.items()}
+    store = Store(sizes, references, holders, chains, record_chains, chains, tops, copies).without(())
+    return _seen(observation, store, made_on, arrived)
 
 
 def _copies(sizes, below):
@@ -112,9 +117,10 @@ def _copies(sizes, below):
     return copies
 
 
-def _seen(observation, store, made_on, uncounted=frozenset()):
+def _seen(observation, store, made_on, arrived, uncounted=frozenset()):
     """Return the Observation with its Store, and with the images that the engine does not list; ``made_on`` has the
-    parent of every image, {id: parent}, ``uncounted`` the objects that are no part of an image's size."""
+    parent of every image, {id: parent}, ``arrived`` when they did (nanoseconds since the epoch), ``uncounted`` the
+    objects that are no part of an image's size."""
     listed = {image.id for image in observation.images}
     if listed and not listed & set(store.holders):
         raise Unreadable("it holds none of the engine's images")
@@ -124,7 +130,8 @@ def _seen(observation, store, made_on, uncounted=frozenset()):
         layers = sum(store.sizes.get(key, 0) for key in {*store.layers.get(name, ())})
         # While it is hidden no layer counts as its own (see plan).
         hidden.append(Image(name, (), size, size - layers, 0, parent=made_on[name], hidden=True))
-    return observation._replace(store=store, images=(*observation.images, *hidden))
+    images = [image._replace(arrived=arrived.get(image.id, 0)) for image in observation.images]
+    return observation._replace(store=store, images=(*images, *hidden))
 
 
 def _layers(directory):
@@ -148,11 +155,13 @@ def _layers(directory):
 
 
 def _images(directory, sizes):
-    """Return the chain ids and the parent of each image that dockerd knows: {id: [chain id]}, {id: parent}.
+    """Return the chain ids and the parent of each image that dockerd knows, and when it arrived: {id: [chain id]}, {id:
+    parent}, {id: nanoseconds since the epoch}.
 
-    One whose text is not that of its name, or whose layers are not known, is not (moby, image/store.go, restore).
+    One whose text is not that of its name, or whose layers are not known, is not (moby, image/store.go, restore). Its
+    text is written whenever it is pulled, loaded or built; when it was tagged stands beside it.
     """
-    chains, parents = {}, {}
+    chains, parents, arrived = {}, {}, {}
     content = os.path.join(directory, "content", "sha256")
     for name in _names(content):
         data = _bytes(content, name) or b""
@@ -162,7 +171,9 @@ def _images(directory, sizes):
         if not held or held[-1] in sizes:
             chains[f"sha256:{name}"] = held
             parents[f"sha256:{name}"] = _text(directory, "metadata", "sha256", name, "parent") or ""
-    return chains, parents
+            tagged = _time(_text(directory, "metadata", "sha256", name, "lastUpdated"))
+            arrived[f"sha256:{name}"] = max(os.stat(f"{content}/{name}").st_mtime_ns, tagged)
+    return chains, parents, arrived
 
 
 def _with_containerd_store(engine, observation):
@@ -181,7 +192,7 @@ def _with_containerd_store(engine, observation):
     usage = read(os.path.join(root, f"io.containerd.snapshotter.v1.{engine.storage_driver}", "metadata.db"))
     usage = usage.get(b"v1", {}).get(b"snapshots", {})
     records = {record.id: record for record in observation.records}
-    sizes, references, holders, chains, layers, made_on, uncounted = {}, {}, {}, {}, {}, {}, set()
+    sizes, references, holders, chains, layers, made_on, arrived, uncounted = {}, {}, {}, {}, {}, {}, {}, set()
     snapshot_labels = _REFERENCE + b"snapshot." + driver
     for name, blob in known.get(b"content", {}).get(b"blob", {}).items():
         labels = blob.get(b"labels", {})
@@ -204,8 +215,11 @@ def _with_containerd_store(engine, observation):
             references[_snapshot(name)] = [_snapshot(snapshot[b"parent"])]
         if _ROOT in snapshot.get(b"labels", {}):
             holders.setdefault(_ROOT, []).append(_snapshot(name))
-    for image in known.get(b"images", {}).values():
+    for name, image in known.get(b"images", {}).items():
         digest = image[b"target"][b"digest"].decode()
+        # Such a name is given when the last tag is moved away.
+        if not name.startswith(_NAMELESS):
+            arrived[digest] = max(arrived.get(digest, 0), _go_time(image.get(b"updatedat", b"")))
         if digest not in holders:
             holders[digest], platforms = [digest], _image_chains(blobs, digest)
             made_on[digest] = image.get(b"labels", {}).get(_PARENT, b"").decode()
@@ -227,8 +241,8 @@ def _with_containerd_store(engine, observation):
             if chain:
                 exported[name] = json.loads(chain)["value"]
     record_chains = {name: _nearest_chain(record, records, exported) for name, record in records.items()}
-    store = Store(sizes, references, holders, chains, record_chains, layers)
-    return _seen(observation, store.as_marked(records.values()), made_on, uncounted)
+    store = Store(sizes, references, holders, chains, record_chains, layers, chains)
+    return _seen(observation, store.as_marked(records.values()), made_on, arrived, uncounted)
 
 
 def _snapshot(name):
@@ -290,6 +304,22 @@ def _bytes(*path):
         return b"".join(parts)
     finally:
         os.close(file)
+
+
+def _time(text):
+    """Return the nanoseconds since the epoch of a timestamp, 0 where there is none, or a power cut has left half."""
+    try:
+        return parse_timestamp(text) or 0
+    except BuildcacheError:
+        return 0
+
+
+def _go_time(data):
+    """Return the nanoseconds since the epoch that Go's time.MarshalBinary wrote, since the year 1 in what it writes."""
+    if len(data) < 13:
+        return 0
+    since_year_one = int.from_bytes(data[1:9], "big") - 62135596800
+    return since_year_one * SECOND + int.from_bytes(data[9:13], "big")
 
 
 def varint(data, signed=True):

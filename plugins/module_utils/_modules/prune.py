@@ -11,13 +11,16 @@ from ansible.module_utils.basic import AnsibleModule
 from .._base.records import EMBEDDED
 from .._base.units import SECOND, parse_duration
 from .._cache.options import wanted_from_options
+from .._cache.plan import aimed
+from .._cache.stages import STAGE_OPTIONS
 from .._engine.address import socket_path
 from .._engine.client import Deadline, EngineClient
 from .._engine.lock import locked
 from .._engine.observe import observe
 from .._engine.prune import carry_out, decide, pretend, settled
 from .._engine.unheard import Unheard
-from .._results.prune import all_here, failures, prune_result, unmatched_names, warnings
+from .._engine.uses import Memory
+from .._results.prune import all_here, failures, prune_result, shortfall, unmatched_names, warnings
 from .arguments import (
     BUILDER_OPTIONS,
     CONNECTION_OPTIONS,
@@ -33,10 +36,12 @@ OPTIONS = {
     "containers_filters": {"type": "dict"},
     "images": {"type": "str", "choices": ["dangling", "unused", "keep"], "default": "dangling"},
     "images_older_than": {"type": "str"},
+    "images_unused_for": {"type": "str"},
     "images_filters": {"type": "dict"},
     "images_remove": {"type": "list", "elements": "str"},
     "images_keep": {"type": "list", "elements": "str"},
     "images_keep_last": {"type": "int"},
+    "protect_for": {"type": "str", "default": "1h"},
     "build_cache": {"type": "bool", "default": True},
     "bootstrap_stopped": {"type": "bool", "default": False},
     "remove_orphaned_state": {"type": "bool", "default": False},
@@ -52,10 +57,23 @@ OPTIONS = {
     "reserved_space": {"type": "str"},
     "max_used_space": {"type": "str"},
     "min_free_space": {"type": "str"},
+    "high_watermark": {"type": "str"},
+    "low_watermark": {"type": "str"},
+    "high_inodes": {"type": "str"},
+    "low_inodes": {"type": "str"},
+    "fail_on_shortfall": {"type": "bool", "default": False},
     "deadline": {"type": "str", "default": "1h"},
     "facts": {"type": "bool", "default": False},
     # The one of _dockerd.daemon, which is not sent to hosts for its sake.
     "config_file": {"type": "path"},
+}
+OPTIONS["stages"] = {
+    "type": "list",
+    "elements": "dict",
+    # What a stage does not have is as for the whole run: no default may say otherwise.
+    "options": {
+        name: {key: value for key, value in OPTIONS[name].items() if key != "default"} for name in STAGE_OPTIONS
+    },
 }
 
 
@@ -89,7 +107,10 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None):
         with locked(options, shared=module.check_mode):
             unheard = Unheard(options["docker_host"])
             deadline, client = Deadline(seconds), EngineClient(options, elsewhere)
-            decided = decide(wanted, observe(client, wanted.containers == "stopped", deadline))
+            memory = Memory(options["docker_host"])
+            before = observe(client, wanted.widest.containers == "stopped", deadline)
+            wanted = aimed(wanted, before)
+            decided = decide(wanted, before, client, memory.seen)
             look = looked(options, client, decided.before) if options["facts"] else None
             others = NoOthers()
             if others_asked:
@@ -104,6 +125,8 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None):
                 done, after = carry_out(wanted, client, decided, deadline)
                 pruned, orphans = others.prune(deadline)
                 after = settled(decided.before, after, all_here(done, pruned, orphans))
+                if decided.before.uses is not None:
+                    memory.keep(after)
             result = prune_result(
                 wanted, decided.before, done, after, module.check_mode, module._diff, builders=pruned, orphans=orphans
             )
@@ -112,6 +135,8 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None):
                 with errors_reported(module, result):
                     result["ansible_facts"] = {"buildcache": look.facts(decided.before if module.check_mode else after)}
             failed = failures(done, pruned, orphans, options["builders"])
+            if options["fail_on_shortfall"]:
+                failed = " ".join(filter(None, (failed, shortfall(result))))
             unheard.end(dict(result, msg=failed))
             doubts = (decided.doubt or decided.before.engine.doubt, decided.inexact)
             unknown = unmatched_names(wanted, decided.before.images)

@@ -63,7 +63,7 @@ def objects(done, observation):
             (
                 image.id,
                 image.unique_size,
-                f"{', '.join(image.tags or image.digests) or 'untagged'}, {_age(image, now)}",
+                f"{', '.join(image.tags or image.digests) or 'untagged'}, {_age(image, now)}{_use(image, observation)}",
             )
             for image in observation.images
         ]
@@ -72,6 +72,11 @@ def objects(done, observation):
 
 def _age(image, now):
     return f"{human_duration(max(now - image.created * SECOND, 0))} old" if image.dated else "without a date"
+
+
+def _use(image, observation):
+    use = (observation.uses or {}).get(image.id)
+    return f", unused for {human_duration(max(observation.engine.now - use.at, 0))} ({use.by})" if use else ""
 
 
 def _record_text(record, now):

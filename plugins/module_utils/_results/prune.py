@@ -7,17 +7,22 @@
 from __future__ import annotations
 
 from .._base.records import (
+    BUILD_CACHE,
     EMBEDDED,
+    IMAGES,
     STOPPED,
     filesystem_facts,
     freed_bytes,
 )
+from .._base.units import SECOND, human_size
 from .._cache.kept import as_decided, kept, kept_by_builders, kept_orphans
 from .._cache.patterns import unmatched
-from .._cache.plan import BUILD_CACHE
 
 NOTABLE_SHARE, NOTABLE_BYTES = 0.05, 2**20
 """The share of the reported bytes, and the bytes, from which on a shortfall is explained: below, it may be noise."""
+
+_WAYS = 3
+"""How many reasons for what stays a failure names."""
 
 
 def prune_result(wanted, before, done, after, check_mode, with_diff, builders=(), orphans=()):
@@ -30,14 +35,17 @@ def prune_result(wanted, before, done, after, check_mode, with_diff, builders=()
     gone = [one.planned.ids if check_mode else one.ids for one in (*here, *(one.done for one in builders))]
     freed = freed_bytes(before.filesystems, after.filesystems)
     shortfalls = _shortfalls(before, done, here, freed, check_mode)
-    held = kept(wanted, as_decided(before, after), shortfalls) + kept_by_builders(wanted, builders)
+    marks = mark_result(wanted, before, here, after, check_mode) if wanted.marks else {}
+    enough = bool(marks) and not is_short(marks)
+    held = kept(wanted, as_decided(before, after), shortfalls, enough) + kept_by_builders(wanted, builders, enough)
     held += kept_orphans(left for one in orphans for left in one.left)
     result = {
         "changed": any(gone),
-        "steps": [*map(_step, done), *map(_builder_step, builders), *map(_step, orphans)],
+        "steps": [*(_step(one, before) for one in done), *map(_builder_step, builders), *map(_step, orphans)],
         "predicted_bytes": sum(one.planned.bytes for one in here),
         "reported_bytes": sum(one.bytes for one in here),
         "freed_bytes": freed,
+        **marks,
         "kept": [_without_nulls(one._asdict()) for one in sorted(held, key=lambda one: (-one.bytes, one.reason))],
         "filesystems": {
             "before": [filesystem_facts(one) for one in before.filesystems],
@@ -48,7 +56,7 @@ def prune_result(wanted, before, done, after, check_mode, with_diff, builders=()
         # Imported here: few runs show one, and loading takes time on every host.
         from .diff import objects, prune_diff
 
-        steps = [(one.step, one, before) for one in done]
+        steps = [(f"{one.step}{_of_stage(one)}", one, before) for one in done]
         asked = [one for one in builders if one.chosen.before]
         steps += [(f"{one.done.step} of {one.node.label}", one.done, one.chosen.before) for one in asked]
         steps += [(one.step, one, None) for one in orphans]
@@ -56,6 +64,41 @@ def prune_result(wanted, before, done, after, check_mode, with_diff, builders=()
             (title, objects(one, seen), one.planned.ids if check_mode else one.ids) for title, one, seen in steps
         )
     return result
+
+
+def mark_result(wanted, before, here, after, check_mode):
+    """Return what a result says of marks: what was to come back, and what is missing to the low marks in the end, by
+    the plan in check mode. ``here`` has all that went, or would, from the engine's own file systems."""
+    earlier = before.filesystems[0]
+    asked = wanted.goal.need(earlier)
+    later = next((one for one in after.filesystems if one.device == earlier.device), earlier)
+    missing = wanted.goal.need(later)
+    if check_mode:
+        missing = asked.less(sum(one.planned.bytes for one in here), sum(one.planned.inodes for one in here))
+    told = {"wanted_bytes": max(asked.bytes, 0), "shortfall_bytes": max(missing.bytes, 0)}
+    if wanted.marks.high_inodes:
+        told["wanted_inodes"], told["shortfall_inodes"] = max(asked.inodes, 0), max(missing.inodes, 0)
+        told["freed_inodes"] = later.inodes_available - earlier.inodes_available
+    return told
+
+
+def is_short(marks):
+    """Return whether what is missing to a low mark is more than what a file system's own blocks, or its other users,
+    make out."""
+    return marks["shortfall_bytes"] > max(NOTABLE_SHARE * marks["wanted_bytes"], NOTABLE_BYTES) or marks.get(
+        "shortfall_inodes", 0
+    ) > NOTABLE_SHARE * marks.get("wanted_inodes", 0)
+
+
+def shortfall(result):
+    """Return the message for a run that did not reach its low marks, "" for one that did."""
+    if "wanted_bytes" not in result or not is_short(result):
+        return ""
+    missing = [human_size(result["shortfall_bytes"])] if result["shortfall_bytes"] else []
+    missing += [f"{result['shortfall_inodes']} inodes"] if result.get("shortfall_inodes") else []
+    ways = [f"{one['reason']} ({one['count']}, {human_size(one['bytes'])}): {one['remedy']}" for one in result["kept"]]
+    in_the_way = " ".join(ways[:_WAYS]) or "nothing of the engine."
+    return f"{' and '.join(missing)} are missing to the low mark. In the way: {in_the_way}"
 
 
 def all_here(done, builders, orphans):
@@ -74,13 +117,14 @@ def _shortfalls(before, done, here, freed, check_mode):
     claims beyond what the file system shows; and what was planned beyond that is a shortfall in any case. ``here`` has
     all that went from these file systems.
     """
-    *_others, cache = done
-    removed = set(cache.planned.ids if check_mode else cache.ids)
+    caches = [one for one in done if one.step == BUILD_CACHE]
+    removed = {name for one in caches for name in (one.planned.ids if check_mode else one.ids)}
+    gain, expected = sum(one.planned.bytes for one in caches), {name for one in caches for name in one.planned.ids}
     sizes = sum(record.size for record in before.records if record.id in removed)
-    found = {"layers_held_by_images": (len(removed), sizes - cache.planned.bytes, sizes)}
+    found = {"layers_held_by_images": (len(removed), sizes - gain, sizes)}
     if not check_mode and freed is not None:
         claimed, planned = sum(one.bytes for one in here), sum(one.planned.bytes for one in here)
-        if before.store is None or removed != set(cache.planned.ids):
+        if before.store is None or removed != expected:
             found["layers_held_by_images"] = (len(removed), claimed - max(freed, planned), claimed)
         found["disk_gained_less"] = (sum(len(one.ids) for one in here), planned - freed, planned)
     return {
@@ -116,23 +160,32 @@ def warnings(builders, named=()):
 def unmatched_names(wanted, images):
     """Yield what there is to say of patterns that match no image, as sentences."""
     for option in ("images_remove", "images_keep"):
-        words = unmatched(getattr(wanted, option), images)
+        given = [pattern for one in (wanted, *wanted.stages) for pattern in getattr(one, option)]
+        words = unmatched(dict.fromkeys(given), images)
         if words:
             yield f"{option}: no image matches {', '.join(map(repr, words))}."
 
 
-def _step(done):
+def _step(done, before=None):
     step = {
         "step": done.step,
+        **({"stage": done.planned.stage} if done.planned.stage else {}),
         "planned": {"count": len(done.planned.ids), "bytes": done.planned.bytes, "ids": list(done.planned.ids)},
         "removed": {"count": len(done.ids), "bytes": done.bytes, "ids": list(done.ids)},
     }
     if done.step == BUILD_CACHE:
         step["builder"] = EMBEDDED
         step["planned"]["uncertain"] = list(done.planned.uncertain)
+    if done.step == IMAGES and before and before.uses is not None:
+        uses = ((name, before.uses.get(name)) for name in done.planned.ids)
+        step["planned"]["last_used"] = {name: {"at": use.at / SECOND, "by": use.by} for name, use in uses if use}
     if done.error:
         step["error"] = done.error
     return step
+
+
+def _of_stage(done):
+    return f", stage {done.planned.stage}" if done.planned.stage else ""
 
 
 def _builder_step(pruned):

@@ -9,7 +9,8 @@ import pytest
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import BadOption
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.kept import kept
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.options import wanted_from_options
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.plan import cache_rules, plan
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.plan import plan
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.steps import cache_rules
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import (
     NOW,
     container,

@@ -202,7 +202,7 @@ def test_an_engine_that_is_not_shown_to_be_here_is_not_measured(serve):
 def decide_doubt(seen):
     """Why a plan that removes something is not exact."""
     seen = seen._replace(images=(Image("sha256:1", (), 10, 10, 1),))
-    return decide(wanted_from_options(options()), seen).doubt
+    return decide(wanted_from_options(options()), seen, None).doubt
 
 
 def test_the_containerd_store_is_known_by_its_driver_type(serve, here):
@@ -270,7 +270,7 @@ def prune(engine, deadline=20, **given):
     """Carry a prune out; returns what each step did, by name."""
     client = client_of(engine)
     wanted = wanted_from_options(options(**given))
-    done, _after = carry_out(wanted, client, decide(wanted, observe(client)), Deadline(deadline))
+    done, _after = carry_out(wanted, client, decide(wanted, observe(client), client), Deadline(deadline))
     return {one.step: one for one in done}
 
 

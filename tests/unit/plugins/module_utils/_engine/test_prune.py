@@ -44,5 +44,5 @@ def test_images_that_the_engine_does_not_list_go_with_the_last_that_was_made_on_
 def test_images_that_cannot_be_listed_fail_a_run_that_was_to_remove_some(given, fails):
     seen = observation()._replace(unread=(("images", "the engine is broken"),))
     wanted = wanted_from_options(options(**given))
-    done, _left = pretend(wanted, decide(wanted, seen))
+    done, _left = pretend(wanted, decide(wanted, seen, None))
     assert [bool(one.error) for one in done] == [False, fails, False]

@@ -174,7 +174,7 @@ def test_what_comes_too_slowly_is_given_up_at_the_deadline(serve, script):
 
 def pruned(client, deadline=10):
     wanted = wanted_from_options(options())
-    done, _after = carry_out(wanted, client, decide(wanted, observe(client)), Deadline(deadline))
+    done, _after = carry_out(wanted, client, decide(wanted, observe(client), client), Deadline(deadline))
     return {one.step: one for one in done}["build_cache"]
 
 

@@ -23,7 +23,8 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache impor
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.findings import findings
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.kept import kept
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.options import wanted_from_options
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.plan import Planned, plan
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.plan import plan
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.steps import Planned
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import look as _look
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.prune import Done, decide, pretend
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy import lint as _lint
@@ -143,7 +144,7 @@ def test_the_diff_shows_the_largest_first_and_counts_the_rest():
 
 def test_a_preview_has_changed_without_having_done_anything():
     wanted = wanted_from_options(options())
-    done, after = pretend(wanted, decide(wanted, HELD))
+    done, after = pretend(wanted, decide(wanted, HELD, None))
     result = prune_result(wanted, HELD, done, after, check_mode=True, with_diff=True)
     assert result["changed"] is True
     assert [step["planned"]["ids"] for step in result["steps"]] == [[], ["untagged"], ["private"]]
