@@ -15,18 +15,14 @@ import random
 import time
 
 import builds
+import comparison
 import daemon
 import engine
 import fleet
 import lived_in
 import pytest
-from engine import MB
 from trials import QUIET, ROOM, SEED, TRIALS
 from variants import variants
-
-EDGE = 256 * 1024  # bytes
-OWN_FILES = 48 * 1024  # bytes of small files and directories that a layer has beside its data, and no engine counts
-
 
 NOT_COMPARED = []
 """What was left out of a comparison, and why."""
@@ -49,12 +45,12 @@ def test_the_preview_names_what_the_run_removes(lab, counted, trial):
         builds.empty_engines()
     if trial % 6 == 1:
         fleet.shell(lived_in.LEFTOVERS)
-    fleet.shell({host: _fill(random.Random(f"{SEED} {trial} {host}"), host) for host in lab})
+    fleet.shell({host: comparison.fill(random.Random(f"{SEED} {trial} {host}"), host) for host in lab})
     by_age = chance.random() < 0.1
     if by_age:
         time.sleep(QUIET)
         second_round = time.monotonic()
-        fleet.shell({host: _fill(random.Random(f"{SEED} {trial} {host} later"), host) for host in lab})
+        fleet.shell({host: comparison.fill(random.Random(f"{SEED} {trial} {host} later"), host) for host in lab})
     restarted = chance.random() < 0.2
     if restarted:
         daemon.restart()
@@ -70,7 +66,7 @@ def test_the_preview_names_what_the_run_removes(lab, counted, trial):
     # are told by previews with a little more and a little less.
     edges = [
         fleet.task("buildcache_prune", options, check=True, per_host=_shifted(per_host, shift))
-        for shift in (-EDGE, EDGE)
+        for shift in (-comparison.EDGE, comparison.EDGE)
         if "min_free_space" in per_host
     ]
     preview, *around, done, again = fleet.play(
@@ -88,85 +84,30 @@ def test_the_preview_names_what_the_run_removes(lab, counted, trial):
         chosen = {**options, **{name: of[host] for name, of in per_host.items()}}
         said = f"{host}, SEED={SEED}, trial {trial}, {chosen}"
         assert not done[host]["failed"], (said, done[host]["msg"])
-        if any(_planned_ids(one[host]) != _planned_ids(preview[host]) for one in around):
+        if any(comparison.planned_ids(one[host]) != comparison.planned_ids(preview[host]) for one in around):
             NOT_COMPARED.append(f"{said}: on the edge")
             continue
         # Shown where the trial fails, so that the plan can be made again without the host.
         seen = [before[host].records, before[host].images]
         print(f"{host}: {json.dumps([preview[host]['steps'], done[host]['steps'], *seen])}")
         for planned, removed in zip(preview[host]["steps"], done[host]["steps"], strict=True):
-            _compare(planned["planned"], removed["removed"], f"{said}: {planned['step']}")
+            comparison.compare(planned["planned"], removed["removed"], f"{said}: {planned['step']}")
         cache = done[host]["steps"][2]["removed"]
         sizes = before[host].records
         assert cache["bytes"] == sum(sizes[name]["Size"] for name in cache["ids"]), said
         if busy or by_age or "min_free_space" in per_host:
             NOT_COMPARED.append(f"{said}: the second run, and what stays: the host changes in between")
         else:
-            _assert_settled(options, before[host].records, done[host], again[host], said)
+            comparison.assert_settled(options, before[host].records, done[host], again[host], said)
             if not preview[host]["steps"][2]["planned"]["uncertain"]:
-                assert _stays(preview[host]) == _stays(done[host]), said
+                assert comparison.stays(preview[host]) == comparison.stays(done[host]), said
         if not busy and not preview[host]["steps"][2]["planned"]["uncertain"]:
-            predicted, freed = preview[host]["predicted_bytes"], done[host]["freed_bytes"]
-            objects = sum(step["removed"]["count"] for step in done[host]["steps"])
-            uncounted = 0.05 * max(predicted, freed) + MB + OWN_FILES * objects
-            assert abs(predicted - freed) <= uncounted, (said, predicted, freed, objects)
-
-
-def _assert_settled(options, records, done, again, said):
-    """Assert that a second run changes nothing, but for parents: the removal of their children may have been a use of
-    them, which by then is long enough ago."""
-    removed = {name for step in again["steps"] for name in step["removed"]["ids"]}
-    if "unused_for" in options:
-        removed -= {parent for name in done["steps"][2]["removed"]["ids"] for parent in engine.parents(records[name])}
-    assert not removed, (said, again["steps"])
-
-
-def _stays(result):
-    """Return what a result says of what stays; what the disk gained less is known only afterwards."""
-    return {
-        one["reason"]: (one["count"], one["bytes"]) for one in result["kept"] if one["reason"] != "disk_gained_less"
-    }
+            comparison.assert_freed(preview[host], done[host], said)
 
 
 def _shifted(per_host, shift):
     """Return the options with a minimum of free space that is so many bytes larger."""
     return {"min_free_space": {host: str(int(size) + shift) for host, size in per_host["min_free_space"].items()}}
-
-
-def _planned_ids(result):
-    return [step["planned"]["ids"] for step in result["steps"]]
-
-
-def _compare(planned, removed, said):
-    """Assert that a step removed what was planned, whichever of the uncertain records went."""
-    uncertain = set(planned.get("uncertain", ()))
-    certain = set(planned["ids"]) - uncertain
-    assert certain <= set(removed["ids"]), (said, "not removed", certain - set(removed["ids"]))
-    surprises = set(removed["ids"]) - set(planned["ids"]) - uncertain
-    assert not surprises, (said, "not planned", surprises)
-
-
-def _fill(chance, host):
-    """Return a script that makes a few builds in chains and forks, tags, untags, and runs containers."""
-    mounts = fleet.hosts()[host]["lab_kind"] != "docker20"  # whose Dockerfile frontend knows no mounts
-    script = lived_in.life(chance) if chance.random() < 0.7 else ""
-    for _build in range(chance.randint(2, 4)):
-        dockerfile = builds.some_steps(chance, least=0, mounts=0.15 if mounts else 0)
-        if chance.random() < 0.2:
-            # A stage that the image only copies from: its records are never exported.
-            dockerfile += "FROM scratch\nCOPY --from=0 /bin/busybox /bin/busybox\n"
-        text = builds.build(f"image{chance.randrange(4)}:1", dockerfile)
-        script += text * chance.choice((1, 1, 2))
-    if chance.random() < 0.3:
-        script += f"docker tag image{chance.randrange(4)}:1 other:{chance.randrange(3)} 2>/dev/null || true\n"
-    if chance.random() < 0.3:
-        script += f"docker rmi image{chance.randrange(4)}:1 >/dev/null 2>&1 || true\n"
-    if chance.random() < 0.3:
-        # One that has ended, or one that runs for longer than any trial takes.
-        image, command = f"image{chance.randrange(4)}:1", chance.choice(("true", "sleep 900"))
-        detach = "--detach" if command != "true" else ""
-        script += f"docker run {detach} --network none {image} /bin/busybox {command} >/dev/null 2>&1 || true\n"
-    return script
 
 
 def _options(chance, before):

@@ -88,20 +88,30 @@ def _add_graph_driver(root, observation, owners, unnamed):
     holder, names = _holders(observation), {one.id: one.name for one in observation.containers}
     unnamed.add(layers)
     owners.update({os.path.join(layers, name): (ENGINE, "") for name in _OWN})
-    for name in _names(base, "sha256"):
-        owner = holder(f"sha256:{name}")
+    objects = dict(_graph_driver_objects(root, observation))
+    for key, path in objects.items():
+        owner = holder(key)
         if owner:
-            owners[os.path.join(layers, _text(base, "sha256", name, "cache-id"))] = (owner, "")
+            owners[path] = (owner, "")
     for container in set(_names(base, "mounts")).intersection(names):
         for file in ("mount-id", "init-id"):
             directory = os.path.join(layers, _text(base, "mounts", container, file))
             owners[directory] = (CONTAINER_LAYERS, names[container])
+    for record in observation.records:
+        # A layer that an image has as well is in layerdb, too.
+        owners.setdefault(objects[record.id], (BUILD_CACHE, ""))
+
+
+def _graph_driver_objects(root, observation):
+    """Yield the key and the directory of each layer, and of each record."""
+    driver = observation.engine.storage_driver
+    layers, base = os.path.join(root, *DRIVERS[driver]), os.path.join(root, "image", driver, "layerdb", "sha256")
+    for name in _names(base):
+        yield f"sha256:{name}", os.path.join(layers, _text(base, name, "cache-id"))
     snapshots = read(os.path.join(root, "buildkit", "snapshots.db"))
     for record in observation.records:
         snapshot = snapshots.get(record.id.encode(), {})
-        directory = os.path.join(layers, snapshot.get(b"committed", record.id.encode()).decode())
-        # A layer that an image has as well is in layerdb, too.
-        owners.setdefault(directory, (BUILD_CACHE, ""))
+        yield record.id, os.path.join(layers, snapshot.get(b"committed", record.id.encode()).decode())
 
 
 def _add_containerd(root, observation, owners, unnamed):
@@ -110,33 +120,45 @@ def _add_containerd(root, observation, owners, unnamed):
     for name in ("io.containerd.metadata.v1.bolt", "io.containerd.grpc.v1.introspection"):
         owners[os.path.join(root, name)] = (DATABASES, "containerd")
     content = os.path.join(root, "io.containerd.content.v1.content")
-    blobs, ingest = os.path.join(content, "blobs", "sha256"), os.path.join(content, "ingest")
-    unnamed.update((blobs, ingest))
+    snapshotter = os.path.join(root, f"io.containerd.snapshotter.v1.{engine.storage_driver}")
+    unnamed.update((os.path.join(content, "blobs", "sha256"), os.path.join(content, "ingest")))
+    unnamed.add(os.path.join(snapshotter, "snapshots"))
+    owners[os.path.join(snapshotter, "metadata.db")] = (DATABASES, "containerd")
+    for space, key, path in _containerd_objects(root, engine):
+        owner = (ENGINE, f"namespace {space}")
+        if space == engine.namespace:
+            name = key.partition(" ")[2]
+            container = name[: -len("-init")] if name.endswith("-init") else name
+            found = CONTAINER_LAYERS if container in names else holder(key)
+            owner = (found, names.get(container, "") if found == CONTAINER_LAYERS else "") if found else None
+        # A blob can be that of several.
+        if owner and (space == engine.namespace or path not in owners):
+            owners[path] = owner
+
+
+def _containerd_objects(root, engine):
+    """Yield the namespace, the key and the path of each blob and each snapshot."""
+    blobs = os.path.join(root, "io.containerd.content.v1.content", "blobs", "sha256")
     spaces = read(os.path.join(root, "io.containerd.metadata.v1.bolt", "meta.db")).get(b"v1", {})
     for space, known in spaces.items():
-        if not isinstance(known, dict):
-            continue  # the layout's version
-        own = space.decode() == engine.namespace
-        for digest in known.get(b"content", {}).get(b"blob", {}):
-            owner = holder(digest.decode()) if own else ENGINE
-            if owner:
-                path = os.path.join(blobs, digest.decode().partition(":")[2])
-                if own or path not in owners:
-                    owners[path] = (owner, "" if own else f"namespace {space.decode()}")
+        # Beside them stands the layout's version.
+        for digest in known.get(b"content", {}).get(b"blob", {}) if isinstance(known, dict) else ():
+            yield space.decode(), digest.decode(), os.path.join(blobs, digest.decode().partition(":")[2])
     snapshotter = os.path.join(root, f"io.containerd.snapshotter.v1.{engine.storage_driver}")
-    owners[os.path.join(snapshotter, "metadata.db")] = (DATABASES, "containerd")
-    directories = os.path.join(snapshotter, "snapshots")
-    unnamed.add(directories)
     kept = read(os.path.join(snapshotter, "metadata.db")).get(b"v1", {}).get(b"snapshots", {})
     for key, snapshot in kept.items():
         space, _number, name = key.decode().split("/", 2)
-        owner = (ENGINE, f"namespace {space}")
-        if space == engine.namespace:
-            container = name[: -len("-init")] if name.endswith("-init") else name
-            found = CONTAINER_LAYERS if container in names else holder(f"snapshot {name}")
-            owner = (found, names.get(container, "") if found == CONTAINER_LAYERS else "") if found else None
-        if owner:
-            owners[os.path.join(directories, str(varint(snapshot[b"id"], signed=False)))] = owner
+        number = str(varint(snapshot[b"id"], signed=False))
+        yield space, f"snapshot {name}", os.path.join(snapshotter, "snapshots", number)
+
+
+def objects(observation):
+    """Return the path of each object of the Observation's Store: {key: path}."""
+    engine = observation.engine
+    if engine.image_store != "containerd":
+        return dict(_graph_driver_objects(os.path.realpath(engine.root_dir), observation))
+    found = _containerd_objects(os.path.realpath(engine.data_dirs[0]), engine)
+    return {key: path for space, key, path in found if space == engine.namespace}
 
 
 def _names(*path):

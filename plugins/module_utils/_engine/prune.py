@@ -49,10 +49,11 @@ class Decided(NamedTuple):
     inexact: str = ""
 
 
-def decide(wanted, before, client, seen=None):
+def decide(wanted, before, client, seen=None, deadline=None):
     """Return the Decided of an Observation. Where anything is to be removed, its Store is read to have it exact, and
     with it when images arrived; where there is none to be had, the EngineClient is asked for that. ``seen`` is what
-    earlier runs have seen (uses.Memory)."""
+    earlier runs have seen (uses.Memory), and until the Deadline inodes may be counted. Raises BadOption where these
+    cannot be."""
     # Without those times, and the images that others hide, more may go: where nothing does, nothing would.
     steps, left = plan(wanted, before)
     unread = dict(before.unread)
@@ -80,6 +81,10 @@ def decide(wanted, before, client, seen=None):
         before = with_arrivals(before, client, candidates)
     if wanted.by_use:
         before = with_uses(before, seen)
+    if wanted.goal and wanted.goal.need(before.filesystems[0]).inodes > 0:
+        from .inodes import with_inodes
+
+        before = with_inodes(before, deadline)
     steps, left = plan(wanted, before)
     return Decided(steps, before, left, doubt, inexact(before.engine) if before.store else "")
 

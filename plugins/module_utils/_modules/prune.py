@@ -110,7 +110,7 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None):
             memory = Memory(options["docker_host"])
             before = observe(client, wanted.widest.containers == "stopped", deadline)
             wanted = aimed(wanted, before)
-            decided = decide(wanted, before, client, memory.seen)
+            decided = decide(wanted, before, client, memory.seen, deadline)
             look = looked(options, client, decided.before) if options["facts"] else None
             others = NoOthers()
             if others_asked:
