@@ -15,6 +15,14 @@ options:
       - Whether to return every build-cache record of a builder. There can be tens of thousands.
     type: bool
     default: false
+  images:
+    description:
+      - Whether to return every image, with when it was last used as far as anything tells, and what that is known by;
+        see O(buildfleet.buildcache.buildcache_prune#module:images_unused_for).
+      - Reads the image store, and so has to be run as root on the engine's host; elsewhere a warning says so, and less
+        is known.
+    type: bool
+    default: false
   config_file:
     description:
       - The daemon's configuration file. Of one that the dockerd at O(docker_host) does not read, nothing is said.

@@ -43,9 +43,9 @@ options:
   images_unused_for:
     description:
       - Removes only images that were last used this long ago, such as V(14d). No engine keeps that; it is the latest of
-        when a container was made from the image (now, where one runs), also one that an earlier run with this option has
-        seen, when the build cache last used its layers, when it was pulled, loaded, built or tagged, when it was made,
-        and the last use of an image that was made on it.
+        when a container was made from the image (now, where one runs), also one that an earlier run with this option
+        has seen, when the build cache last used its layers, when it was pulled, loaded, built or tagged, when it was
+        made, and the last use of an image that was made on it.
       - An image of which nothing of that is known stays.
     type: str
   images_filters:
@@ -176,7 +176,8 @@ options:
     description:
       - Sets of options, each going further than the last. A run does the first, and of the others only as many as it
         needs to reach the low marks, the last of these as far as is needed.
-      - What a stage does not set is as for the whole run. A stage that would leave what an earlier one removes is refused.
+      - What a stage does not set is as for the whole run. A stage that would leave what an earlier one removes is
+        refused.
     type: list
     elements: dict
     suboptions:

@@ -12,12 +12,14 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.own
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.boltdb import Unreadable
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.measure import measured
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk import SdkTransport
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.stores import with_store
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.uses import Memory, with_arrivals, with_uses
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.facts import facts_module
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.service import service_of
 
 
 def main():
-    facts_module(observe_builders, SdkTransport, obstacles, disks)
+    facts_module(observe_builders, SdkTransport, obstacles, disks, used)
 
 
 def obstacles(module, client, pid):
@@ -35,6 +37,19 @@ def disks(module, observation, deadline):
         module.warn(f"The disk was not measured. {problem}")
         return (), ()
     return told(found), (unaccounted(found),)
+
+
+def used(module, client, observation):
+    """Return the Observation with the last uses of its images; where their store cannot be read, as far as they are
+    known without, and that is a warning."""
+    try:
+        seen = with_store(observation)
+    except Unreadable as problem:
+        module.warn(f"When images were last used is known in part. {problem}")
+        seen = with_arrivals(observation, client, [image.id for image in observation.images])
+    seen = with_uses(seen, Memory(client.docker_host).seen)
+    # All the rest is told by what the engine lists.
+    return observation._replace(images=tuple(one for one in seen.images if not one.hidden), uses=seen.uses)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +23,9 @@ from .observe import observe
 _TAKEN = (404, 409)
 """The engine's refusals for what is gone, or has come to be used, since it was seen."""
 
+_FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
+"""What engines say where they cannot write, for want of bytes or of inodes (errno(3), ENOSPC and EDQUOT)."""
+
 
 @dataclass(frozen=True)
 class Done:
@@ -36,6 +40,10 @@ class Done:
     def step(self):
         """The name of the step."""
         return self.planned.step
+
+    def and_then(self, later):
+        """Return what this and a later try of the step did, as one."""
+        return Done(self.planned, self.ids + later.ids, self.bytes + later.bytes, later.error)
 
 
 class Decided(NamedTuple):
@@ -93,16 +101,28 @@ def carry_out(wanted, client, decided, deadline):
     """Prune as ``wanted``, step by step, and return the tuple of Done and the Observation afterwards.
 
     A step that has nothing to remove makes no request. A step that fails does not stop the later ones. They are
-    planned anew then, from what it left; and so are those after any step where the plan is not exact.
+    planned anew then, from what it left; and so are those after any step where the plan is not exact. Where a step
+    fails on a full disk, and something was freed, all are gone through once more.
     """
-    done, seen = [], decided.before
+    done, seen = _go_through(decided.steps, wanted, client, decided.before, deadline, bool(decided.doubt))
+    latest = done
+    while any(one.error and _FULL.search(one.error) for one in latest) and any(one.ids for one in latest):
+        steps = [_again(one.planned, wanted, seen) for one in done]
+        latest, seen = _go_through(steps, wanted, client, seen, deadline, True)
+        done = [one.and_then(later) for one, later in zip(done, latest)]
+    return tuple(done), seen
+
+
+def _go_through(steps, wanted, client, seen, deadline, inexact):
+    """Do the steps; return the Dones and the Observation afterwards."""
+    done = []
 
     def look():
         # Also when the deadline has come: what was removed must be seen.
         return observe(client, deadline=deadline.or_later(client.timeout))
 
-    for planned in decided.steps:
-        stale = any(one.error or (decided.doubt and one.ids) for one in done)
+    for planned in steps:
+        stale = any(one.error or (inexact and one.ids) for one in done)
         step = _again(planned, wanted, seen) if stale else planned
         error = _unplanned(step.step, wanted, seen)
         if step.ids and not error:
@@ -111,7 +131,7 @@ def carry_out(wanted, client, decided, deadline):
         else:
             step_done = Done(planned, error=error)
         done.append(step_done)
-    return tuple(done), seen
+    return done, seen
 
 
 def _again(planned, wanted, seen):
@@ -198,44 +218,71 @@ def _gone(step, before, after, known):
 
 
 def _prune_containers(step, wanted, client, seen, deadline):
-    """By the engine's own prune where all that do not run are to go: its filters know other ages."""
+    """By the engine's own prune where all that do not run are to go: its filters know other ages. What it leaves, it
+    does not say why."""
+    sizes, left = {one.id: one.size for one in seen.containers}, list(step.ids)
     some = {one.id for one in seen.containers if not one.running}.difference(step.ids)
-    if some or wanted.containers_older_than or wanted.container_labels or wanted.container_labels_not:
-        sizes = {one.id: one.size for one in seen.containers}
-        for name in step.ids:
-            try:
-                client.remove_container(name, deadline)
-            except EngineError as error:
-                if error.status not in _TAKEN:
-                    raise
-                continue
-            yield [name], sizes.get(name, 0)
-        return
-    answer = client.prune_containers(deadline)
-    yield answer.get("ContainersDeleted") or [], answer.get("SpaceReclaimed") or 0
+    if not (some or wanted.containers_older_than or wanted.container_labels or wanted.container_labels_not):
+        answer = client.prune_containers(deadline)
+        gone = answer.get("ContainersDeleted") or []
+        yield gone, answer.get("SpaceReclaimed") or 0
+        left = [name for name in step.ids if name not in gone]
+
+    def remove(name):
+        client.remove_container(name, deadline)
+        return [([name], sizes.get(name, 0))]
+
+    yield from _each([(name,) for name in left], remove)
 
 
 def _prune_images(step, wanted, client, seen, deadline):
     """Not by the engine's own prunes: that of untagged images goes by other ages and takes digests for nothing with
     the graph driver, and that of unused images takes tags off images in use, all but one of them."""
     images, gone = {image.id: image for image in seen.images}, set()
-    known, failed = {*images, *step.ids}, []
+    known = {*images, *step.ids}
+
+    def remove(image, name):
+        if image.id in gone:
+            return []
+        found = client.image(name)
+        if not found and name != image.id:
+            # An engine that cannot write that it has taken a name away has taken it, and left the image.
+            name, image = image.id, image._replace(tags=(), digests=())
+            found = client.image(name)
+        if not _is_still(found, image):
+            return []
+        answer = client.remove_image(name, deadline)
+        # It names layers and manifests as well, and not how many bytes this is.
+        deleted = [entry["Deleted"] for entry in answer or [] if entry.get("Deleted") in known]
+        gone.update(deleted)
+        return [(deleted, 0)]
+
     # Parents that nothing names are not always seen, and mostly go with their last child.
-    for image in (images.get(name) or Image(name, (), 0, 0, 0) for name in step.ids):
-        for name in image.references or (image.id,):
-            if image.id in gone or not _is_still(client.image(name), image):
-                continue
+    chosen = [images.get(name) or Image(name, (), 0, 0, 0) for name in step.ids]
+    yield from _each([(image, name) for image in chosen for name in image.references or (image.id,)], remove)
+
+
+def _each(things, remove):
+    """Yield what ``remove(*thing)`` returns for each thing, though it fails for others; those that fail on a full disk
+    are tried again as long as something goes. Raises the first of the EngineErrors that stay."""
+    failed = []
+    while things:
+        again, went = [], False
+        for thing in things:
             try:
-                answer = client.remove_image(name, deadline)
+                removed = remove(*thing)
             except EngineError as error:
                 if error.status is None:
                     raise
-                failed += [error] * (error.status not in _TAKEN)
+                if _FULL.search(str(error)):
+                    again.append((thing, error))
+                elif error.status not in _TAKEN:
+                    failed.append(error)
                 continue
-            # It names layers and manifests as well, and not how many bytes this is.
-            deleted = [entry["Deleted"] for entry in answer or [] if entry.get("Deleted") in known]
-            gone.update(deleted)
-            yield deleted, 0
+            went = went or any(ids for ids, _bytes in removed)
+            yield from removed
+        things = [thing for thing, _error in again] if went else []
+        failed += [] if went else [error for _thing, error in again]
     if failed:
         raise failed[0]
 

@@ -31,6 +31,7 @@ from .arguments import (
 OPTIONS = {
     **SERVICE_OPTIONS,
     "records": {"type": "bool", "default": False},
+    "images": {"type": "bool", "default": False},
     "config_file": {"type": "path"},
     "look_ahead": {"type": "bool", "default": False},
     "measure": {"type": "bool", "default": False},
@@ -38,11 +39,12 @@ OPTIONS = {
 }
 
 
-def facts_module(observe_builders=None, elsewhere=None, ahead=None, measured=None):
+def facts_module(observe_builders=None, elsewhere=None, ahead=None, measured=None, used=None):
     """Run the module. ``observe_builders(options, client)`` returns the Builders beyond the engine's own,
     ``elsewhere`` is as for EngineClient, ``ahead(module, client, pid)`` returns the Obstacles of a restart, and
-    ``measured(module, observation, deadline)`` what is told of the disks, and Findings; the module without them ends
-    before anything is done where it takes them."""
+    ``measured(module, observation, deadline)`` what is told of the disks, and Findings, and ``used(module, client,
+    observation)`` the Observation with the last uses of images; the module without them ends before anything is done
+    where it takes them."""
     module = AnsibleModule(
         argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **BUILDER_OPTIONS, **OPTIONS), supports_check_mode=True
     )
@@ -52,6 +54,7 @@ def facts_module(observe_builders=None, elsewhere=None, ahead=None, measured=Non
         seconds = parse_duration(options["deadline"], "deadline") / SECOND
         here = elsewhere or socket_path(options["docker_host"])
         asked = ((others, observe_builders), (options["look_ahead"], ahead), (options["measure"], measured))
+        asked += ((options["images"], used),)
         if not here or any(wanted and not able for wanted, able in asked):
             leave_to_the_whole(module)
         with locked(options, shared=True):
@@ -61,6 +64,7 @@ def facts_module(observe_builders=None, elsewhere=None, ahead=None, measured=Non
             daemon = daemon_here(options, client, observation)
             pid = observation.engine.pid if options["look_ahead"] else None
             obstacles = ahead(module, client, pid) if pid else ()
+            observation = used(module, client, observation) if options["images"] else observation
             disks, more = measured(module, observation, deadline) if options["measure"] else ((), ())
     told = facts(observation, daemon, builders, options["records"], obstacles, disks, more)
     module.exit_json(ansible_facts={"buildcache": told})

@@ -70,12 +70,29 @@ def _images(observation):
     images, used, unread = observation.images, observation.used_image_ids, dict(observation.unread)
     if IMAGES in unread:
         return dict.fromkeys(("count", "untagged", "in_use", "size_bytes", "reclaimable_bytes"))
+    listed = {} if observation.uses is None else {"list": [_image(image, observation.uses) for image in images]}
     return {
         "count": len(images),
         "untagged": sum(image.untagged for image in images),
         "in_use": sum(image.id in used for image in images),
         "size_bytes": None if IMAGE_SIZES in unread else observation.layers_size,
         "reclaimable_bytes": sum(image.unique_size for image in images if image.id not in used),
+        **listed,
+    }
+
+
+def _image(image, uses):
+    use = uses.get(image.id)
+    return {
+        "id": image.id,
+        "tags": list(image.tags),
+        "digests": list(image.digests),
+        "size_bytes": image.size,
+        "unique_bytes": image.unique_size,
+        "created_at": image.created if image.dated else None,
+        "arrived_at": image.arrived / SECOND if image.arrived else None,
+        "last_used_at": use.at / SECOND if use else None,
+        "last_used_by": use.by if use else None,
     }
 
 
