@@ -18,6 +18,8 @@ from engine import MB
 from trials import SEED, TRIALS
 from variants import variants
 
+EDGE = 32 * 1024  # bytes: nobody builds, and no container writes, while a trial is under way
+
 LADDERS = (
     None,
     None,
@@ -138,10 +140,7 @@ def test_the_preview_of_stages_names_what_the_run_removes(lab, registry, trial):
     def at(shift):
         return marks(before, dict.fromkeys(lab, MB // 2), {host: size + shift for host, size in low.items()})
 
-    tasks = [
-        fleet.task("buildcache_prune", options, check=True, per_host=at(shift))
-        for shift in (0, -comparison.EDGE, comparison.EDGE)
-    ]
+    tasks = [fleet.task("buildcache_prune", options, check=True, per_host=at(shift)) for shift in (0, -EDGE, EDGE)]
     tasks += [fleet.task("buildcache_prune", options, per_host=at(0))] * 2
     preview, *around, done, again = fleet.play(tasks)
     for host in lab:

@@ -15,7 +15,7 @@ from .filters import named_filters, record_filters
 from .gc import Rule
 from .marks import Goal, Marks, marks_from_options
 from .patterns import Pattern, patterns
-from .stages import stages_from_options
+from .stages import pointless, stages_from_options
 
 _LABEL_FILTERS = ("label", "label!")
 _AGES_AND_SIZES = (
@@ -100,23 +100,11 @@ def wanted_from_options(options):
     hidden = [name for name in types if name in NEVER_WITHOUT_ALL]
     if hidden and not options["all"]:
         raise BadOption(f"types: {', '.join(hidden)} records are only removed with all=true, which is not set.")
-    if options["images"] == "keep":
-        pointless = ("images_older_than", "images_unused_for", "images_filters")
-        if not options["images_remove"]:
-            pointless += ("images_keep", "images_keep_last")
-        _refuse_without("images", "keep", options, pointless)
-    if options["containers"] == "keep":
-        _refuse_without("containers", "keep", options, ("containers_older_than", "containers_filters"))
+    if options["stages"] is None:
+        _refuse_pointless(options)
     last = options["images_keep_last"]
     if last is not None and last < 1:
         raise BadOption(f"images_keep_last: {last} tags of a repository are none. Leave it out, or give 1 or more.")
-    if not options["build_cache"]:
-        _refuse_without(
-            "build_cache",
-            "false",
-            options,
-            ("all", "unused_for", "types", "filters", "reserved_space", "max_used_space", "min_free_space"),
-        )
     if not options["builders"]:
         raise BadOption("builders: the list is empty. Name builders, or leave it out for the engine's own.")
     marks = marks_from_options(options)
@@ -157,10 +145,12 @@ def wanted_from_options(options):
     )
 
 
-def _refuse_without(option, value, options, pointless):
-    for name in pointless:
-        if options[name]:
-            raise BadOption(f"{name}: it has no effect with {option}={value}. Remove one of the two.")
+def _refuse_pointless(options):
+    for (option, value), names in pointless(options).items():
+        for name in names:
+            if options[name]:
+                words = str(value).lower()
+                raise BadOption(f"{name}: it has no effect with {option}={words}. Remove one of the two.")
 
 
 def _duration(options, name):

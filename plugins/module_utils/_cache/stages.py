@@ -36,8 +36,11 @@ def stages_from_options(options, read):
         if unknown:
             raise BadOption(f"stages: stage {number} has {', '.join(unknown)}, which only a whole run can have.")
         given.append({**{name: options[name] for name in STAGE_OPTIONS}, **own})
+        stage = {**options, **own, **dict.fromkeys(_WHOLE_RUN)}
+        # What the whole run says of the images that go says nothing to a stage in which none do.
+        needless = [name for names in pointless(stage).values() for name in names if name not in own]
         try:
-            stages.append(read({**options, **own, **dict.fromkeys(_WHOLE_RUN)}))
+            stages.append(read({**stage, **dict.fromkeys(needless), "all": stage["all"] and "all" not in needless}))
         except BadOption as problem:
             raise BadOption(f"stages: stage {number}: {problem}") from problem
         if number > 1:
@@ -45,6 +48,21 @@ def stages_from_options(options, read):
     return tuple(stages)
 
 
+def pointless(options):
+    """Return the options that have no effect beside others: {(option, value): names}."""
+    found = {}
+    if options["images"] == "keep":
+        found["images", "keep"] = _OF_IMAGES if options["images_remove"] else (*_OF_IMAGES, *_OF_NAMES)
+    if options["containers"] == "keep":
+        found["containers", "keep"] = ("containers_older_than", "containers_filters")
+    if not options["build_cache"]:
+        found["build_cache", False] = _OF_CACHE
+    return found
+
+
+_OF_IMAGES = ("images_older_than", "images_unused_for", "images_filters")
+_OF_NAMES = ("images_keep", "images_keep_last")
+_OF_CACHE = ("all", "unused_for", "types", "filters", "reserved_space", "max_used_space", "min_free_space")
 _WHOLE_RUN = ("stages", "high_watermark", "low_watermark", "high_inodes", "low_inodes")
 
 
