@@ -367,3 +367,53 @@ def test_a_name_that_is_another_images_by_now_is_left_alone(serve):
     engine = serve(held(([], [moved, tagged_since]), **script))
     assert prune(engine, images="unused")["images"].ids == ()
     assert engine.writes == []
+
+
+FULL = {"status": 500, "json": {"message": "write /var/lib/docker/.tmp-repositories.json1: no space left on device"}}
+
+
+def test_what_fails_on_a_full_disk_is_tried_again_once_something_has_gone(serve):
+    """The engine has taken the name away though it could not write so: the image is left under its id."""
+    tagged, script = image_entry(1, "a:1")
+    nameless, more = image_entry(2)
+    script.update(more)
+    script["DELETE /images/a%3A1"] = [FULL]
+    script["GET /images/a%3A1/json"] = [script["GET /images/a%3A1/json"][0], {"status": 404, "json": {"message": "no"}}]
+    script["GET /images/sha256%3A1/json"] = [{"json": dict(tagged, RepoTags=[])}]
+    script["DELETE /images/sha256%3A1"] = [{"json": [{"Deleted": "sha256:1"}]}]
+    engine = serve(held(([], [tagged, nameless]), ([], []), **script))
+    done = prune(engine, images="unused")["images"]
+    assert (set(done.ids), done.error) == ({"sha256:1", "sha256:2"}, None)
+    assert len([request for request in engine.writes if "a%3A1" in request]) == 1
+
+
+def test_a_step_that_failed_on_a_full_disk_is_done_again_after_a_later_one_has_freed_some(serve):
+    tagged, script = image_entry(1, "a:1")
+    script["DELETE /images/a%3A1"] = [FULL, script["DELETE /images/a%3A1"][0]]
+    script["POST /build/prune"] = [{"json": {"CachesDeleted": ["a"], "SpaceReclaimed": 100}}]
+    engine = serve(held(([RECORD], [tagged]), ([RECORD], [tagged]), ([], [tagged]), ([], [tagged]), ([], []), **script))
+    done = prune(engine, images="unused")
+    assert [(one.step, one.ids, one.error) for one in done.values()] == [
+        ("containers", (), None),
+        ("images", ("sha256:1",), None),
+        ("build_cache", ("a",), None),
+    ]
+
+
+def test_a_disk_that_stays_full_ends_it(serve):
+    tagged, script = image_entry(1, "a:1")
+    script["DELETE /images/a%3A1"] = [FULL]
+    engine = serve(held(([], [tagged]), **script))
+    done = prune(engine, images="unused")["images"]
+    assert "no space left on device" in done.error and done.ids == ()
+    assert len(engine.writes) == 1
+
+
+def test_a_container_that_the_engines_prune_leaves_says_why(serve):
+    script = {
+        "GET /containers/json": [{"json": [{"Id": "c", "ImageID": "i", "State": "exited", "SizeRw": 5}]}],
+        "POST /containers/prune": [{"json": {"ContainersDeleted": [], "SpaceReclaimed": 0}}],
+        "DELETE /containers/c": [{"status": 500, "json": {"message": "the driver failed"}}],
+    }
+    engine = serve(held(([], []), **script))
+    assert "the driver failed" in prune(engine, containers="stopped")["containers"].error
