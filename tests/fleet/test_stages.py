@@ -19,6 +19,7 @@ from trials import SEED, TRIALS
 from variants import variants
 
 EDGE = 32 * 1024  # bytes: nobody builds, and no container writes, while a trial is under way
+OWN_DIRECTORIES = 16 * 1024  # bytes
 
 LADDERS = (
     None,
@@ -156,6 +157,12 @@ def test_the_preview_of_stages_names_what_the_run_removes(lab, registry, trial):
         if any(step["planned"].get("uncertain") for step in preview[host]["steps"]):
             continue
         comparison.assert_freed(preview[host], done[host], said)
-        assert comparison.stays(preview[host]) == comparison.stays(done[host]), said
+        foreseen, stays = comparison.stays(preview[host]), comparison.stays(done[host])
+        assert {why: count for why, (count, _size) in foreseen.items()} == {
+            why: count for why, (count, _size) in stays.items()
+        }, said
+        for why, (_count, size) in stays.items():
+            # An image that shares a layer no longer: engines count a directory of it or not (28.5, containerd store).
+            assert abs(foreseen[why][1] - size) <= OWN_DIRECTORIES, (said, why, foreseen[why][1], size)
         if not done[host]["shortfall_bytes"]:
             assert not again[host]["changed"], (said, again[host]["steps"])
