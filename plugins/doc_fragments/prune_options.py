@@ -176,8 +176,8 @@ options:
     description:
       - Sets of options, each going further than the last. A run does the first, and of the others only as many as it
         needs to reach the low marks, the last of these as far as is needed.
-      - What a stage does not set is as for the whole run. A stage that would leave what an earlier one removes is
-        refused.
+      - What a stage does not set is as for the whole run. A stage has to choose more than the one before, or of the
+        same also what is younger; it is refused where it does not.
     type: list
     elements: dict
     suboptions:

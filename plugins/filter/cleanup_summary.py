@@ -35,6 +35,7 @@ _value:
 """
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import human_size
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.marks import is_short, missing
 
 LONGEST_LIST = 3
 
@@ -51,6 +52,7 @@ def cleanup_summary(hostvars):
         freed = result["freed_bytes"]
         measured = "an unknown amount" if freed is None else human_size(freed)
         line = f"{host}: freed {measured}, predicted {human_size(result['predicted_bytes'])}"
+    line += _marks(result)
     held = [one for one in result["kept"] if one["bytes"]]
     shown = ", ".join(f"{one['reason']} {human_size(one['bytes'])}" for one in held[:LONGEST_LIST])
     if len(held) > LONGEST_LIST:
@@ -58,6 +60,17 @@ def cleanup_summary(hostvars):
     line += f", still held: {shown or 'nothing'}"
     line += "".join(f"; {_unheard(run)}" for run in result.get("previous", ()))
     return f"{line}; FAILED: {result['msg']}" if result.get("failed") else line
+
+
+def _marks(result):
+    """Return what there is to say of the marks, "" where the run had none."""
+    if "wanted_bytes" not in result:
+        return ""
+    if not result["wanted_bytes"] and not result.get("wanted_inodes"):
+        return ", below its high marks"
+    stage = max((step.get("stage", 0) for step in result["steps"]), default=0)
+    reached = f"{missing(result)} short of its low marks" if is_short(result) else "below its low marks"
+    return f", {reached}{f' by stage {stage}' if stage else ''}"
 
 
 def _unheard(run):

@@ -97,9 +97,12 @@ def _less(before, after):
 
 
 def _less_of_images(before, after):
-    yield from _longer(before, after, ("images_older_than", "images_unused_for", "protect_for", "images_keep_last"))
-    if not (set(after.labels) <= set(before.labels) and set(after.labels_not) <= set(before.labels_not)):
-        yield "images_filters"
+    yield from _longer(before, after, ("protect_for",))
+    # Of more images than before some may have to be older: those that had not are gone by then.
+    if before.images == after.images:
+        yield from _longer(before, after, ("images_older_than", "images_unused_for", "images_keep_last"))
+        if not (set(after.labels) <= set(before.labels) and set(after.labels_not) <= set(before.labels_not)):
+            yield "images_filters"
     if not set(before.images_remove) <= set(after.images_remove):
         yield "images_remove"
     if not set(after.images_keep) <= set(before.images_keep):
@@ -109,7 +112,8 @@ def _less_of_images(before, after):
 def _less_of_cache(before, after):
     if before.rule.all and not after.rule.all:
         yield "all"
-    if after.rule.unused_for > before.rule.unused_for:
+    more = (after.rule.all, after.types) != (before.rule.all, before.types)
+    if after.rule.unused_for > before.rule.unused_for and not more:
         yield "unused_for"
     if after.types and not (before.types and set(before.types) <= set(after.types)):
         yield "types"

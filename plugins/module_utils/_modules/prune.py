@@ -20,7 +20,8 @@ from .._engine.observe import observe
 from .._engine.prune import carry_out, decide, pretend, settled
 from .._engine.unheard import Unheard
 from .._engine.uses import Memory
-from .._results.prune import all_here, failures, prune_result, shortfall, unmatched_names, warnings
+from .._results.marks import shortfall
+from .._results.prune import all_here, failures, prune_result, unmatched_names, warnings
 from .arguments import (
     BUILDER_OPTIONS,
     CONNECTION_OPTIONS,

@@ -48,6 +48,17 @@ def test_the_line_of_a_preview():
     assert line(RESULT, ansible_check_mode=True) == "host1: would free 3MB, still held: shared 4KB"
 
 
+def test_the_line_of_a_run_with_marks():
+    marks = {"wanted_bytes": 50 * 2**20, "shortfall_bytes": 0, "steps": [{"stage": 1}, {"stage": 2}]}
+    assert line(dict(RESULT, **marks)).startswith(
+        "host1: freed 2MB, predicted 3MB, below its low marks by stage 2, still"
+    )
+    assert ", 20MB short of its low marks by stage 2, " in line({**RESULT, **marks, "shortfall_bytes": 20 * 2**20})
+    inodes = {"wanted_bytes": 0, "shortfall_bytes": 0, "wanted_inodes": 900, "shortfall_inodes": 700}
+    assert ", 700 inodes short of its low marks, " in line({**RESULT, **inodes})
+    assert ", below its high marks, " in line({**RESULT, "wanted_bytes": 0, "shortfall_bytes": 0})
+
+
 def test_long_lists_of_reasons_are_cut():
     kept = [{"reason": f"reason{number}", "count": 1, "bytes": 1024, "remedy": ""} for number in range(5)]
     assert line(dict(RESULT, kept=kept)).endswith("reason2 1KB and 2 more")

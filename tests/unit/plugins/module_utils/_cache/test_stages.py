@@ -47,6 +47,8 @@ def wanted(*stages, **given):
         ({"images_keep": ["a"]}, {"images_keep": ["a", "b"]}, "images_keep is"),
         ({"images_remove": ["a"]}, {"images_remove": ["b"]}, "images_remove is"),
         ({"images_keep_last": 1}, {"images_keep_last": 2}, "images_keep_last is 2"),
+        ({"images_keep": ["a"]}, {"images": "unused", "images_keep": ["b"]}, "images_keep is"),
+        ({"protect_for": "1h"}, {"images": "unused", "protect_for": "1d"}, "protect_for is 1d"),
         ({}, {"images_filters": {"label": "a"}}, "images_filters is"),
         (
             {"containers": "stopped"},
@@ -96,6 +98,15 @@ def test_what_an_earlier_stage_leaves_alone_does_not_bind_a_later_one():
     assert all(stage.images_keep for stage in ladder.stages[1:]) and not ladder.stages[0].images_keep
     assert all(stage.marks is None and not stage.stages for stage in ladder.stages)
     assert ladder.widest == ladder.stages[-1] and ladder.needs_disk
+
+
+def test_of_more_than_before_some_may_have_to_be_older():
+    ladder = wanted(
+        {"types": ["source.local"], "unused_for": "1d"},
+        {"images": "unused", "images_unused_for": "14d", "unused_for": "7d"},
+        {"images": "unused", "all": True, "unused_for": "30d"},
+    )
+    assert len(ladder.stages) == 3
 
 
 def test_a_run_goes_down_only_as_far_as_it_must():
