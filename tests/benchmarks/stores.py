@@ -26,6 +26,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.options import wanted_from_options
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.plan import plan
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.stores import with_store
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.uses import with_uses
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.in_effect import Daemon
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.facts import facts
 
@@ -35,6 +36,15 @@ from .records import api_records
 
 NOW = parse_timestamp("2026-02-01T00:00:00Z")
 DEEPEST = 12  # layers of an image
+_STAGED = {
+    "stages": [
+        {"unused_for": "20d"},
+        {"images": "unused", "images_unused_for": "20d"},
+        {"images": "unused", "all": True},
+    ],
+    "high_watermark": "2",
+}
+"""A run that goes down to its last stage: nothing is available."""
 
 
 def main():
@@ -58,12 +68,17 @@ def main():
             half = sum(record.size for record in seen.records) // 2
             steps, _left = plan(wanted_from_options(options(all=True, max_used_space=str(half))), seen)
             times["the plan"], start = time.perf_counter() - start, time.perf_counter()
+            used = with_uses(seen, {})
+            times["the last uses"], start = time.perf_counter() - start, time.perf_counter()
+            staged, _left = plan(wanted_from_options(options(**_STAGED, low_watermark=str(half))), used)
+            times["the plan of a run with stages"], start = time.perf_counter() - start, time.perf_counter()
             facts(seen, Daemon())
             times["the facts"] = time.perf_counter() - start
             times["all of it"] = sum(times.values())
             memory = memory or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
             measured.append(times)
     removed = {step.step: len(step.ids) for step in steps}
+    removed["stages"] = {f"{step.stage} {step.step}": len(step.ids) for step in staged}
     print(json.dumps({"rounds": measured, "memory": memory / 1024, "removed": removed}))
 
 
