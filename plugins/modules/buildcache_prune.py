@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.prune import Others
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.inodes import with_inodes
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk import SdkTransport
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.prune import prune_module
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.prune_facts import Looked
 
 
 def main():
-    prune_module(Others, SdkTransport, Looked)
+    prune_module(Others, SdkTransport, Looked, with_inodes)
 
 
 if __name__ == "__main__":

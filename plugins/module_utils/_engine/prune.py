@@ -57,11 +57,12 @@ class Decided(NamedTuple):
     inexact: str = ""
 
 
-def decide(wanted, before, client, seen=None, deadline=None):
+def decide(wanted, before, client, seen=None, counted=None):
     """Return the Decided of an Observation. Where anything is to be removed, its Store is read to have it exact, and
     with it when images arrived; where there is none to be had, the EngineClient is asked for that. ``seen`` is what
-    earlier runs have seen (uses.Memory), and until the Deadline inodes may be counted. Raises BadOption where these
-    cannot be."""
+    earlier runs have seen (uses.Memory), ``counted(observation)`` the Observation with its inodes, which is called
+    where these are to come back, and may raise BadOption.
+    """
     # Without those times, and the images that others hide, more may go: where nothing does, nothing would.
     steps, left = plan(wanted, before)
     unread = dict(before.unread)
@@ -90,9 +91,7 @@ def decide(wanted, before, client, seen=None, deadline=None):
     if wanted.by_use:
         before = with_uses(before, seen)
     if wanted.goal and wanted.goal.need(before.filesystems[0]).inodes > 0:
-        from .inodes import with_inodes
-
-        before = with_inodes(before, deadline)
+        before = counted(before)
     steps, left = plan(wanted, before)
     return Decided(steps, before, left, doubt, inexact(before.engine) if before.store else "")
 

@@ -90,10 +90,11 @@ class NoOthers:
         return (), ()
 
 
-def prune_module(others_to_prune=None, elsewhere=None, looked=None):
+def prune_module(others_to_prune=None, elsewhere=None, looked=None, counted=None):
     """Run the module. ``others_to_prune(options, wanted, client, filesystems)`` returns the builders beyond the
-    engine's own, as NoOthers, ``elsewhere`` is as for EngineClient, and ``looked(options, client, observation)`` what
-    makes facts, as prune_facts.Looked; the module without them ends before anything is done where it takes one."""
+    engine's own, as NoOthers, ``elsewhere`` is as for EngineClient, ``looked(options, client, observation)`` what makes
+    facts, as prune_facts.Looked, and ``counted(observation, deadline)`` the Observation with its inodes; the module
+    without them ends before anything is done where it takes one."""
     module = AnsibleModule(
         argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **BUILDER_OPTIONS, **OPTIONS), supports_check_mode=True
     )
@@ -103,7 +104,8 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None):
         seconds = parse_duration(options["deadline"], "deadline") / SECOND
         others_asked = set(options["builders"]) != {EMBEDDED} or options["remove_orphaned_state"]
         here = elsewhere or socket_path(options["docker_host"])
-        if not here or (others_asked and not others_to_prune) or (options["facts"] and not looked):
+        asked = ((others_asked, others_to_prune), (options["facts"], looked), (options["high_inodes"], counted))
+        if not here or any(wanted_of and not able for wanted_of, able in asked):
             leave_to_the_whole(module)
         with locked(options, shared=module.check_mode):
             unheard = Unheard(options["docker_host"])
@@ -111,7 +113,7 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None):
             memory = Memory(options["docker_host"])
             before = observe(client, wanted.widest.containers == "stopped", deadline)
             wanted = aimed(wanted, before)
-            decided = decide(wanted, before, client, memory.seen, deadline)
+            decided = decide(wanted, before, client, memory.seen, lambda seen: counted(seen, deadline))
             look = looked(options, client, decided.before) if options["facts"] else None
             others = NoOthers()
             if others_asked:

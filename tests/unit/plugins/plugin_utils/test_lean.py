@@ -29,6 +29,9 @@ from ansible_collections.buildfleet.buildcache.plugins.plugin_utils.lean import 
         ({"remove_orphaned_state": "yes"}, False),
         ({"look_ahead": "yes"}, False),
         ({"measure": "yes"}, False),
+        ({"images": True}, False),
+        ({"images": "unused", "high_watermark": "85%", "low_watermark": "70%"}, True),
+        ({"high_inodes": "85%", "low_inodes": "70%"}, False),
     ],
 )
 def test_the_lean_will_do_is_what_no_option_goes_beyond(arguments, alone):
