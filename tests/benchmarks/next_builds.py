@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from statistics import mean
 
 from .build_host import BuildHost
 from .cleaners import BUILDER_PRUNE, KEEP_STORAGE, OURS, SYSTEM_PRUNE, clean
@@ -35,13 +36,14 @@ ENOUGH = 0.99
 
 @dataclass(frozen=True)
 class Length:
-    """How many builds fill the host, how many come after, which parts of what can be freed are, and the seconds that a
-    layer of a base or of dependencies takes."""
+    """How many builds fill the host, how many come after, which parts of what can be freed are, the seconds that a
+    layer of a base or of dependencies takes, and how often is measured what the builds cost a host not cleaned."""
 
     past: int = 50
     next: int = 10
     parts: tuple[float, ...] = (0.25, 0.5, 0.75)
-    pause: float = 1.5
+    pause: float = 2.5
+    controls: int = 2
 
 
 @dataclass(frozen=True)
@@ -75,18 +77,30 @@ def next_builds(host: BuildHost, length: Length) -> list[Row]:
                 raise BenchmarkError(f"The engine of {host.host.name} has removed records by itself: its disk is full.")
             return Cost(after.free - before.free, end.made_since(after), seconds)
 
-        control = cost(NOT_CLEANED)
+        controls = [cost(NOT_CLEANED)]
         others = {way: cost(way) for way in ALL_AT_ONCE}
-        rows = _all_at_once(f"next {length.next} builds", control, others)
+        at_sizes = {}
         for part in length.parts:
             wanted = int(others[SYSTEM_PRUNE].freed * part)
-            name = f"next {length.next} builds, {part:.0%} freed"
-            rows += _to_a_size(name, wanted, control, others, {way: cost(way, wanted) for way in TO_A_SIZE})
+            at_sizes[part, wanted] = {way: cost(way, wanted) for way in TO_A_SIZE}
+        controls += [cost(NOT_CLEANED) for _again in range(length.controls - 1)]
+    name = f"next {length.next} builds"
+    control = replace(controls[0], seconds=mean(one.seconds for one in controls))
+    rows = _controls(name, controls) + _all_at_once(name, control, others)
+    for (part, wanted), costs in at_sizes.items():
+        rows += _to_a_size(f"{name}, {part:.0%} freed", wanted, control, others, costs)
     return rows
 
 
+def _controls(name: str, controls: list[Cost]) -> list[Row]:
+    """How much alike the times of the same builds are tells how much of a ratio of times is noise."""
+    first, *again = (one.seconds for one in controls)
+    rows = [Row(name, f"{NOT_CLEANED}: time", first, "s")]
+    return rows + [Row(name, f"{NOT_CLEANED}, again: time", one, "s", NOT_CLEANED, one / first) for one in again]
+
+
 def _all_at_once(name: str, control: Cost, costs: dict[str, Cost]) -> list[Row]:
-    rows = [Row(name, f"{NOT_CLEANED}: time", control.seconds, "s")]
+    rows = []
     for way, cost in costs.items():
         rows.append(Row(name, f"{way}: freed", cost.freed / MIB, "MiB"))
         rows.append(Row(name, f"{way}: rebuilt", _rebuilt(cost, control), "MiB"))

@@ -62,16 +62,24 @@ class Build:
         return f"{self.project.name}, sources of build {self.number}"
 
     def dockerfile(self, pause: float) -> str:
-        """The build's Dockerfile; a base and dependencies take ``pause`` seconds each, as if they were downloaded."""
+        """The build's Dockerfile.
+
+        A base and dependencies take ``pause`` seconds each, as if they were downloaded; but for dependencies of what is
+        built once, which takes that time whatever was removed.
+        """
         project = self.project
-        made = (("base", project.base, BASES[project.base]), ("dependencies", project.name, project.dependencies))
+        patience = pause if project.every else 0
         text = "FROM scratch AS build\nCOPY busybox /bin/busybox\n"
-        for what, name, size in made:
-            text += _run(f"sleep {pause}; /bin/busybox head -c {size}m /dev/urandom >/{what} && echo {name} >/{what}.of")
+        text += _layer("base", project.base, BASES[project.base], pause)
+        text += _layer("dependencies", project.name, project.dependencies, patience)
         text += f"COPY source /source\n{_run(f'cat /source >/{project.name}')}"
         if project.staged:
             text += f"FROM scratch\nCOPY --from=build /{project.name} /{project.name}\n"
         return text
+
+
+def _layer(what: str, name: str, size: int, pause: float) -> str:
+    return _run(f"sleep {pause}; /bin/busybox head -c {size}m /dev/urandom >/{what} && echo {name} >/{what}.of")
 
 
 def _run(command: str) -> str:
