@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from statistics import mean
 
-from .build_host import BuildHost
+from .build_host import BuildHost, Seconds
 from .cleaners import BUILDER_PRUNE, KEEP_STORAGE, OURS, SYSTEM_PRUNE, clean
 from .figures import BenchmarkError, Row
 from .trace import builds
@@ -36,23 +35,22 @@ ENOUGH = 0.99
 
 @dataclass(frozen=True)
 class Length:
-    """How many builds fill the host, how many come after, which parts of what can be freed are, the seconds that a
-    layer of a base or of dependencies takes, and how often is measured what the builds cost a host not cleaned."""
+    """How many builds fill the host, how many come after, which parts of what can be freed are, and the seconds that a
+    layer of a base or of dependencies takes."""
 
     past: int = 50
     next: int = 10
     parts: tuple[float, ...] = (0.25, 0.5, 0.75)
-    pause: float = 2.5
-    controls: int = 2
+    pause: float = 1.5
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Bytes that cleaning has freed; bytes of the results of steps that the next builds made, and their seconds."""
+    """Bytes that cleaning has freed; bytes of the results of steps that the next builds made, and what those took."""
 
     freed: int
     made: int
-    seconds: float
+    seconds: Seconds
 
 
 def next_builds(host: BuildHost, length: Length) -> list[Row]:
@@ -77,70 +75,63 @@ def next_builds(host: BuildHost, length: Length) -> list[Row]:
                 raise BenchmarkError(f"The engine of {host.host.name} has removed records by itself: its disk is full.")
             return Cost(after.free - before.free, end.made_since(after), seconds)
 
-        controls = [cost(NOT_CLEANED)]
+        control = cost(NOT_CLEANED)
         others = {way: cost(way) for way in ALL_AT_ONCE}
         at_sizes = {}
         for part in length.parts:
             wanted = int(others[SYSTEM_PRUNE].freed * part)
             at_sizes[part, wanted] = {way: cost(way, wanted) for way in TO_A_SIZE}
-        controls += [cost(NOT_CLEANED) for _again in range(length.controls - 1)]
     name = f"next {length.next} builds"
-    control = replace(controls[0], seconds=mean(one.seconds for one in controls))
-    rows = _controls(name, controls) + _all_at_once(name, control, others)
+    rows = _all_at_once(name, control, others)
     for (part, wanted), costs in at_sizes.items():
         rows += _to_a_size(f"{name}, {part:.0%} freed", wanted, control, others, costs)
     return rows
 
 
-def _controls(name: str, controls: list[Cost]) -> list[Row]:
-    """How much alike the times of the same builds are tells how much of a ratio of times is noise."""
-    first, *again = (one.seconds for one in controls)
-    rows = [Row(name, f"{NOT_CLEANED}: time", first, "s")]
-    return rows + [Row(name, f"{NOT_CLEANED}, again: time", one, "s", NOT_CLEANED, one / first) for one in again]
-
-
 def _all_at_once(name: str, control: Cost, costs: dict[str, Cost]) -> list[Row]:
-    rows = []
+    rows = [Row(name, f"{NOT_CLEANED}: time", control.seconds.clock, "s")]
     for way, cost in costs.items():
         rows.append(Row(name, f"{way}: freed", cost.freed / MIB, "MiB"))
-        rows.append(Row(name, f"{way}: rebuilt", _rebuilt(cost, control), "MiB"))
-        rows.append(Row(name, f"{way}: time beyond {NOT_CLEANED}", _beyond(cost, control), "s"))
+        rows += [Row(name, f"{way}: {what}", *beyond(cost, control)) for what, beyond in BEYOND.items()]
+        rows.append(_time(name, way, cost, control))
     return rows
 
 
-def _to_a_size(
-    name: str, wanted: int, control: Cost, others: dict[str, Cost], costs: dict[str, Cost]
-) -> list[Row]:
+def _to_a_size(name: str, wanted: int, control: Cost, others: dict[str, Cost], costs: dict[str, Cost]) -> list[Row]:
+    asked = f"the {wanted / MIB:.0f} asked for"
     rows = [
-        Row(name, f"{way}: freed", cost.freed / MIB, "MiB", f"the {wanted / MIB:.0f} asked for", cost.freed / wanted)
-        for way, cost in costs.items()
+        Row(name, f"{way}: freed", cost.freed / MIB, "MiB", asked, cost.freed / wanted) for way, cost in costs.items()
     ]
     ours, theirs = costs[OURS], costs[KEEP_STORAGE]
     # What has freed less than was asked for has spared the next builds by that: no aim is held against it.
     short = theirs.freed < wanted * ENOUGH
-    peer, aim = (f"{KEEP_STORAGE}, which fell short", None) if short else (KEEP_STORAGE, AIM_AT_SIZE)
-    rebuilt, beyond = _rebuilt(ours, control), _beyond(ours, control)
-    rows.append(Row(name, f"{peer}: rebuilt", _rebuilt(theirs, control), "MiB"))
-    rows.append(Row(name, f"{OURS}: rebuilt", rebuilt, "MiB", peer, _ratio(rebuilt, _rebuilt(theirs, control)), aim))
-    for way, cost in others.items():
-        ratio = _ratio(rebuilt, _rebuilt(cost, control))
-        rows.append(Row(name, f"{OURS}: rebuilt", rebuilt, "MiB", way, ratio, AIM_OF_ALL))
-    rows.append(Row(name, f"{peer}: time", theirs.seconds, "s"))
-    # Here the whole time: of two short times beyond the control's a ratio would be one of noise.
-    rows.append(Row(name, f"{OURS}: time", ours.seconds, "s", peer, ours.seconds / theirs.seconds, aim))
-    for way, cost in others.items():
-        ratio = _ratio(beyond, _beyond(cost, control))
-        rows.append(Row(name, f"{OURS}: time beyond {NOT_CLEANED}", beyond, "s", way, ratio, AIM_OF_ALL))
-    return rows
+    peer, aim = (f"{KEEP_STORAGE}, fell short", None) if short else (KEEP_STORAGE, AIM_AT_SIZE)
+    compared = [(peer, theirs, aim), *((way, cost, AIM_OF_ALL) for way, cost in others.items())]
+    for what, beyond in BEYOND.items():
+        rows.append(Row(name, f"{peer}: {what}", *beyond(theirs, control)))
+        value, unit = beyond(ours, control)
+        for way, cost, limit in compared:
+            ratio = _ratio(value, beyond(cost, control)[0])
+            rows.append(Row(name, f"{OURS}: {what}", value, unit, way, ratio, limit))
+    return [*rows, _time(name, peer, theirs, control), _time(name, OURS, ours, control)]
 
 
-def _rebuilt(cost: Cost, control: Cost) -> float:
-    """MiB that the next builds made and would have found on a host that was not cleaned."""
-    return max(0, cost.made - control.made) / MIB
+def _time(name: str, way: str, cost: Cost, control: Cost) -> Row:
+    """All that the builds took, with whatever else the machine did meanwhile: no aim is held against it."""
+    value, baseline = cost.seconds.clock, control.seconds.clock
+    return Row(name, f"{way}: time", value, "s", NOT_CLEANED, value / baseline)
 
 
-def _beyond(cost: Cost, control: Cost) -> float:
-    return max(0.0, cost.seconds - control.seconds)
+def _rebuilt(cost: Cost, control: Cost) -> tuple[float, str]:
+    return max(0, cost.made - control.made) / MIB, "MiB"
+
+
+def _rebuilding(cost: Cost, control: Cost) -> tuple[float, str]:
+    return max(0.0, cost.seconds.layers - control.seconds.layers), "s"
+
+
+BEYOND = {"rebuilt": _rebuilt, "time of rebuilding": _rebuilding}
+"""What the next builds had to do that a host that was not cleaned spares them, and its unit."""
 
 
 def _ratio(value: float, baseline: float) -> float:
