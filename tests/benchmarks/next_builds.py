@@ -98,22 +98,23 @@ def _all_at_once(name: str, control: Cost, costs: dict[str, Cost]) -> list[Row]:
 
 
 def _to_a_size(name: str, wanted: int, control: Cost, others: dict[str, Cost], costs: dict[str, Cost]) -> list[Row]:
+    # What has freed less than was asked for has spared the next builds by that: no aim is held against it.
+    short = {way: cost.freed < wanted * ENOUGH for way, cost in costs.items()}
+    us, peer = (f"{way}, fell short" if short[way] else way for way in TO_A_SIZE)
+    ours, theirs = (costs[way] for way in TO_A_SIZE)
     asked = f"the {wanted / MIB:.0f} asked for"
     rows = [
-        Row(name, f"{way}: freed", cost.freed / MIB, "MiB", asked, cost.freed / wanted) for way, cost in costs.items()
+        Row(name, f"{way}: freed", cost.freed / MIB, "MiB", asked, cost.freed / wanted)
+        for way, cost in ((us, ours), (peer, theirs))
     ]
-    ours, theirs = costs[OURS], costs[KEEP_STORAGE]
-    # What has freed less than was asked for has spared the next builds by that: no aim is held against it.
-    short = theirs.freed < wanted * ENOUGH
-    peer, aim = (f"{KEEP_STORAGE}, fell short", None) if short else (KEEP_STORAGE, AIM_AT_SIZE)
-    compared = [(peer, theirs, aim), *((way, cost, AIM_OF_ALL) for way, cost in others.items())]
+    compared = [(peer, theirs, None if any(short.values()) else AIM_AT_SIZE)]
+    compared += [(way, cost, None if short[OURS] else AIM_OF_ALL) for way, cost in others.items()]
     for what, beyond in BEYOND.items():
         rows.append(Row(name, f"{peer}: {what}", *beyond(theirs, control)))
         value, unit = beyond(ours, control)
-        for way, cost, limit in compared:
-            ratio = _ratio(value, beyond(cost, control)[0])
-            rows.append(Row(name, f"{OURS}: {what}", value, unit, way, ratio, limit))
-    return [*rows, _time(name, peer, theirs, control), _time(name, OURS, ours, control)]
+        for way, cost, aim in compared:
+            rows.append(Row(name, f"{us}: {what}", value, unit, way, _ratio(value, beyond(cost, control)[0]), aim))
+    return [*rows, _time(name, peer, theirs, control), _time(name, us, ours, control)]
 
 
 def _time(name: str, way: str, cost: Cost, control: Cost) -> Row:
