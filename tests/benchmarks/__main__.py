@@ -5,8 +5,8 @@
 """Run the benchmarks against a host of the lab: .venv/bin/python -m tests.benchmarks, from the repository's root.
 
 Each is run by itself: what one has measured is in the table and in .lab/logs/benchmarks.json though another fails,
-which the exit status then says. They prune the host, and fill it with small records for a while; on a host where others
-build or prune meanwhile the figures mean nothing.
+which the exit status then says. They prune the host, and fill it with small records or builds for a while; where others
+build or prune there meanwhile the figures mean nothing.
 """
 
 from __future__ import annotations

@@ -8,7 +8,12 @@ A trace of builds fills an engine. From that same state the host is cleaned in o
 goes on each time with the same builds. What those make and how long they take, beyond what they do on a host that was
 not cleaned, is what the cleaning has cost.
 
-Those that can are told how much to free: parts of what `docker system prune -af` frees, all that there is to free.
+Those that can are told how much to free: parts of what `docker system prune -af` frees, all that there is to free. One
+that frees less "fell short": it has spared the builds by that, and its ratios have no aim.
+
+"rebuilt" are the bytes of build-cache records of steps that the next builds made, less those that they make on a host
+that was not cleaned; sent sources are none. "time of rebuilding" is that of the steps of bases and dependencies which
+they ran, and "time" all that they took, with whatever else the machine did meanwhile.
 """
 
 from __future__ import annotations
@@ -98,7 +103,6 @@ def _all_at_once(name: str, control: Cost, costs: dict[str, Cost]) -> list[Row]:
 
 
 def _to_a_size(name: str, wanted: int, control: Cost, others: dict[str, Cost], costs: dict[str, Cost]) -> list[Row]:
-    # What has freed less than was asked for has spared the next builds by that: no aim is held against it.
     short = {way: cost.freed < wanted * ENOUGH for way, cost in costs.items()}
     us, peer = (f"{way}, fell short" if short[way] else way for way in TO_A_SIZE)
     ours, theirs = (costs[way] for way in TO_A_SIZE)
@@ -118,7 +122,6 @@ def _to_a_size(name: str, wanted: int, control: Cost, others: dict[str, Cost], c
 
 
 def _time(name: str, way: str, cost: Cost, control: Cost) -> Row:
-    """All that the builds took, with whatever else the machine did meanwhile: no aim is held against it."""
     value, baseline = cost.seconds.clock, control.seconds.clock
     return Row(name, f"{way}: time", value, "s", NOT_CLEANED, value / baseline)
 
