@@ -127,7 +127,8 @@ def _time(name: str, way: str, cost: Cost, control: Cost) -> Row:
 
 
 def _rebuilt(cost: Cost, control: Cost) -> tuple[float, str]:
-    return max(0, cost.made - control.made) / MIB, "MiB"
+    # Rounded, as records of the same step differ by some bytes, to which there is no ratio.
+    return round(max(0, cost.made - control.made) / MIB, 1), "MiB"
 
 
 def _rebuilding(cost: Cost, control: Cost) -> tuple[float, str]:
