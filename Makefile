@@ -95,8 +95,8 @@ dist: $(venv) ## Build the artifact into build/, and try it installed
 	$(tools)/dist.sh
 
 .PHONY: bench
-bench: $(venv) .venv/bench/.ready ## Run the benchmarks on the lab; KEEP=1 leaves it up after
-	$(tools)/with_lab.sh .venv/bin/python -m tests.benchmarks
+bench: $(venv) .venv/bench/.ready ## Run the benchmarks on the lab, or some: BENCHMARKS="next_builds job"; KEEP=1 leaves it up after
+	$(tools)/with_lab.sh .venv/bin/python -m tests.benchmarks $(BENCHMARKS)
 
 .PHONY: bench-small
 bench-small: $(venv) .venv/bench/.ready ## Run every benchmark with its smallest numbers, to see that it runs

@@ -5,8 +5,8 @@
 """Run the benchmarks against a host of the lab: .venv/bin/python -m tests.benchmarks, from the repository's root.
 
 Each is run by itself: what one has measured is in the table and in .lab/logs/benchmarks.json though another fails,
-which the exit status then says. They prune the host, and fill it with small records for a while; on a host where others
-build or prune meanwhile the figures mean nothing.
+which the exit status then says. They prune the host, and fill it with small records or builds for a while; where others
+build or prune there meanwhile the figures mean nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from pathlib import Path
 
 from ..lab.inventory import Host, Lab
 from ..lab.shell import LabError
-from . import job, rollout, tasks
+from . import job, next_builds, rollout, tasks
+from .build_host import BuildHost
 from .figures import BenchmarkError, Row, as_json, paired, table
 from .records import script
 
@@ -40,16 +41,19 @@ STAGES = 5
 @dataclass(frozen=True)
 class Scale:
     """How much is measured: the rounds, the records that a build step each makes, those that a scripted engine reports,
-    those that are put in order, and the most hosts of a rollout."""
+    those that are put in order, the most hosts of a rollout, and the builds before and after a cleaning."""
 
     rounds: int
     steps: int = 500
     reported: int = 10_000
     ordered: int = 100_000
     hosts: int = 24
+    builds: next_builds.Length = next_builds.Length()
 
 
-SMALLEST = Scale(rounds=1, steps=10, reported=100, ordered=1_000, hosts=1)
+SMALLEST = Scale(
+    rounds=1, steps=10, reported=100, ordered=1_000, hosts=1, builds=next_builds.Length(8, 2, parts=(0.5,), pause=0.1)
+)
 """Shows that each benchmark runs, in seconds; its figures say nothing."""
 
 
@@ -136,6 +140,11 @@ def _rollout(lab: Lab, host: Host, scale: Scale) -> list[Row]:
     return rollout.rollout(str(lab.directory / "inventory.yml"), list(lab.hosts)[: scale.hosts], scale.rounds)
 
 
+def _next_builds(lab: Lab, host: Host, scale: Scale) -> list[Row]:
+    """What cleaning costs the builds after; once, whatever the rounds."""
+    return next_builds.next_builds(BuildHost(lab, host), scale.builds)
+
+
 def _facts(lab: Lab, host: Host, scale: Scale) -> list[Row]:
     """The facts module's own work: with a real engine, and with a scripted one that has many more records and takes
     as long for each as the real one did."""
@@ -182,6 +191,7 @@ BENCHMARKS = {
     "removals": _removals,
     "stores": _stores,
     "rollout": _rollout,
+    "next_builds": _next_builds,
 }
 
 
