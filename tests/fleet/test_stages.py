@@ -28,8 +28,8 @@ LADDERS = (
     [{"build_cache": False}, {}, {"images": "unused"}],
     [{"max_used_space": "30MB"}, {"max_used_space": "1MB"}, {"images": "unused", "max_used_space": "1MB", "all": True}],
     [
-        {"images": "unused", "images_keep_last": 2},
-        {"images": "unused", "images_keep_last": 1},
+        {"images": "unused", "images_keep_last": 2, "images_unused_for": "1s"},
+        {"images": "unused", "images_keep_last": 1, "images_unused_for": "0.1s"},
         {"images": "unused", "images_unused_for": "0.001s", "containers": "stopped"},
     ],
 )
