@@ -83,24 +83,25 @@ def _made(image, now):
     return image.created * SECOND if image.dated and image.created * SECOND <= now else 0
 
 
-def _uses_of_chains(observation):
-    """Return when the build cache last used layers, by their chain: {chain id: nanoseconds since the epoch}.
-
-    A record was used when one that builds on it was.
-    """
-    if observation.store is None:
-        return {}
-    by_id = {record.id: record for record in observation.records}
-    timed = [(parse_timestamp(record.last_used_at) or 0, record.id) for record in observation.records]
-    used, chains = {}, {}
-    for time, name in sorted(timed, reverse=True):
+def uses_of_records(records):
+    """Return when records were last used, by id in nanoseconds since the epoch: themselves, or what builds on them.
+    From Engine 23.0 on, a build that finds the end of a chain in the cache leaves what is below it as it was."""
+    by_id = {record.id: record for record in records}
+    used = {}
+    for time, name in sorted(((parse_timestamp(one.last_used_at) or 0, one.id) for one in records), reverse=True):
         todo = [name]
         while todo:
             one = todo.pop()
             if one in by_id and one not in used:
                 used[one] = time
                 todo += by_id[one].parents
-    for name, time in used.items():
+    return used
+
+
+def _uses_of_chains(observation):
+    """Return when the build cache last used layers, by their chain: {chain id: nanoseconds since the epoch}."""
+    chains = {}
+    for name, time in uses_of_records(observation.records).items() if observation.store else ():
         chain = observation.store.record_chains.get(name)
         if chain:
             chains[chain] = max(time, chains.get(chain, 0))

@@ -12,9 +12,9 @@ own order (order.py), under a cap that has as many go as are needed.
 from __future__ import annotations
 
 from .._base.records import IMAGES
-from .._base.units import parse_timestamp
 from .choose import planned_containers, planned_images
 from .gc import reason_to_keep, total_bytes
+from .last_use import uses_of_records
 from .shared import Shared
 from .steps import CONTAINERS, cache_rules, of_objects, of_records, removals_by
 from .tally import Tally
@@ -27,15 +27,26 @@ def least(wanted, observation, need):
     """
     containers, observation, need = _containers(wanted, observation, need)
     candidates = planned_images(wanted, observation) if not need.met else ()
-    number = _how_many(candidates, wanted, observation, need) if candidates else 0
-    while True:
+
+    def with_images(number):
+        """Return the steps with so many images, what they leave, and whether that is enough."""
         images, left = of_objects(IMAGES, _with_parents(candidates, number, observation), observation)
         rest = need.less(images.bytes, images.inodes)
         records, left = of_records(_capped(cache_rules(wanted, left), left, rest), left)
-        if number >= len(candidates) or rest.less(records.bytes, records.inodes).met:
-            return (containers, images, records), left
-        # Records that the reckoning counted on are held by others that stay.
-        number += max(1, number // 4)
+        return (containers, images, records), left, rest.less(records.bytes, records.inodes).met
+
+    few, many = -1, _how_many(candidates, wanted, observation, need) if candidates else 0
+    found = with_images(many)
+    # Records that the reckoning counted on may be held by others that stay.
+    while not found[-1] and many < len(candidates):
+        few, many = many, min(len(candidates), many + max(1, many // 4))
+        found = with_images(many)
+    # In a large store an image more or less in fifty is not worth the time.
+    while few >= 0 and many - few > max(1, many // 50):
+        middle = (few + many) // 2
+        other = with_images(middle)
+        few, many, found = (few, middle, other) if other[-1] else (middle, many, found)
+    return found[:-1]
 
 
 def _containers(wanted, observation, need):
@@ -87,12 +98,12 @@ class _Pool:
 
     def __init__(self, rules, observation, shared, tally):
         self._shared, self._tally = shared, tally
-        self._by_id, self._timed = {}, []
+        self._by_id, self._timed, used = {}, [], uses_of_records(observation.records)
         for record in observation.records:
             alone = record._replace(shared=False) if record.shared else record
             if any(reason_to_keep(alone, rule, observation.engine.now) is None for rule in rules):
                 self._by_id[record.id] = record
-                self._timed.append((parse_timestamp(record.last_used_at) or 0, record.id))
+                self._timed.append((used[record.id], record.id))
         self._timed.sort()
         self._passed, self._next = set(), 0
         self._bytes = self._inodes = 0
