@@ -9,7 +9,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import BadOption
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import BadOption, BuildcacheError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.records import filesystem_facts
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import parse_size
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.data_root import data_root
@@ -36,6 +36,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._rescue.ball
 OPTIONS = {
     "path": {"type": "path"},
     "size": {"type": "str"},
+    "inodes": {"type": "int", "default": 1000},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "data_path": {"type": "path"},
     "leave_free": {"type": "str"},
@@ -54,6 +55,8 @@ def main():
         size, leave = (
             None if options[name] is None else parse_size(options[name], name) for name in ("size", "leave_free")
         )
+        if options["inodes"] < 0:
+            raise BadOption(f"inodes: {options['inodes']} is no number of files. Write 0 for none.")
         root = data_root(options["docker_host"], options["data_path"], runner(module), "data_path")
         path = f"{root}/{NAME}" if options["path"] is None else options["path"]
         refuse_place(path, (root, containerd_root(root, "")))
@@ -63,28 +66,29 @@ def main():
             if options["state"] == "present":
                 disk = disk_of(path, root)
                 wanted = size.in_bytes(disk.total)
-                changed = before is None or not before.will_do(wanted)
+                changed = before is None or not before.will_do(wanted, options["inodes"])
                 try:
                     if changed:
-                        held = before.allocated if before else 0
-                        refuse_full(path, wanted, held, disk, leave.in_bytes(disk.total) if leave else 0)
+                        refuse_full(path, wanted, options["inodes"], before, disk, leave)
                 except NoRoom as problem:
                     if options["require_room"]:
                         raise
                     module.warn(str(problem))
                     changed, wanted = False, before and before.size
                 if changed and not module.check_mode:
-                    lay(path, wanted, before)
+                    lay(path, wanted, options["inodes"])
             else:
                 changed = before is not None
                 if changed and not module.check_mode:
-                    remove_ballast(path)
+                    _gone, problems = remove_ballast(path)
+                    if problems:
+                        raise BuildcacheError(f"The ballast could not be removed: {'; '.join(problems)}.")
     result = {"changed": changed, "path": path, "size_bytes": wanted}
     result["filesystems"] = [filesystem_facts(one) for one in filesystems([os.path.dirname(path)])]
     if module._diff:
-        shown = {"size": before.size, "mode": f"{before.mode:04o}"} if before else {}
-        after = {"size": wanted, "mode": "0600"} if wanted and changed else {} if changed else shown
-        result["diff"] = {"before_header": path, "after_header": path, "before": shown, "after": after}
+        old = {"size": before.size, "mode": f"{before.mode:04o}", "inodes": before.inodes} if before else {}
+        new = {"size": wanted, "mode": "0600", "inodes": options["inodes"]} if wanted else {}
+        result["diff"] = {"before_header": path, "after_header": path, "before": old, "after": new if changed else old}
     module.exit_json(**result)
 
 

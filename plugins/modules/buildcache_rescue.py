@@ -53,7 +53,7 @@ def main():
     with errors_reported(module):
         wanted = wanted_from_options(options)
         with locked(options, shared=module.check_mode):
-            sources, root = sources_of(wanted, options, runner(module))
+            sources, root, ballast = sources_of(wanted, options, runner(module))
             places = [root, *(source.directory for source in sources)]
             before, given = filesystems(places), []
             after = before
@@ -68,6 +68,7 @@ def main():
         after = filesystems(places)
         warn_of_tails(module, given)
     result = rescue_result(given, before, after, wanted.until_free, module.check_mode, module._diff)
+    result["ballast"] = ballast and {"path": ballast.path, "size_bytes": ballast.size, "inodes": ballast.inodes}
     failed = rescue_failure(given)
     if failed:
         module.fail_json(msg=failed, **result)
@@ -75,15 +76,16 @@ def main():
 
 
 def sources_of(wanted, options, run):
-    """Return the Sources of what may be given up, in their order, and dockerd's directory. One that cannot be looked at
-    is Given with its error. Raises BadOption."""
+    """Return the Sources of what may be given up, in their order, dockerd's directory, and the Ballast that is there.
+    A step that cannot be looked at is Given with its error. Raises BadOption."""
     root = data_root(options["docker_host"], options["root_dir"], run)
-    sources = []
+    sources, ballast = [], None
     if wanted.ballast:
         path = f"{root}/{NAME}" if wanted.ballast == DEFAULT else wanted.ballast
         refuse_place(path, (root, containerd_root(root, "")))
         if os.path.isdir(os.path.dirname(path)):
-            sources.append(rescue.ballast(path))
+            source, ballast = rescue.ballast(path)
+            sources.append(source)
         elif wanted.ballast != DEFAULT:
             raise BadOption(f"ballast: there is no directory {os.path.dirname(path)}. Correct the path.")
     if wanted.container_logs_over:
@@ -92,7 +94,7 @@ def sources_of(wanted, options, run):
         sources.append(looked_at(rescue.JOURNAL, lambda: rescue.journal(wanted.journal_over, run)))
     if wanted.package_caches:
         sources.append(looked_at(rescue.PACKAGE_CACHES, lambda: rescue.package_caches(run)))
-    return sources, root
+    return sources, root, ballast
 
 
 def looked_at(step, look):
@@ -124,9 +126,9 @@ def warn_of_tails(module, given):
     emptied = [item for one in given for item in one.planned if item.how == TRUNCATE and item.path in one.paths]
     if emptied and listening_dockerd(module.params["docker_host"]):
         module.warn(
-            f"{len(emptied)} logs were emptied while dockerd runs. docker logs shows what comes from now on, but newer "
-            "engines (28.5 was seen to) never end a docker logs --tail of these containers, and spend a CPU on it, until "
-            "the log is rotated or dockerd is restarted."
+            f"{len(emptied)} logs were emptied while dockerd runs. docker logs shows what comes from now on. But with "
+            "newer engines (28.5.2 was seen) docker logs --tail does not work for these containers, and may take a CPU "
+            "without an end, until the log is rotated or dockerd is restarted."
         )
 
 

@@ -26,8 +26,8 @@ DEFAULT = "/var/lib/docker"
 def data_root(docker_host, asked, run, option="root_dir"):
     """Return the real path of dockerd's directory: the one ``asked`` for, or what its flags or its file say.
 
-    dockerd need not run. ``run`` is as for service_manager, ``option`` what asked for it. Raises BadOption for an engine of another host, or where it
-    cannot be told.
+    dockerd need not run. ``run`` is as for service_manager, ``option`` the name of what asked. Raises BadOption for an
+    engine of another host, or where it cannot be told.
     """
     require_here(docker_host)
     if asked is not None:

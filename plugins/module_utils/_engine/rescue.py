@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import NamedTuple
 
 from .._base.errors import BuildcacheError
+from .._rescue.ballast import BESIDE
 from .._rescue.plan import (
     BALLAST,
     CONTAINER_LOGS,
@@ -22,7 +24,7 @@ from .._rescue.plan import (
     Item,
     beyond,
 )
-from .ballast import found_ballast
+from .ballast import found_ballast, remove_ballast
 from .files import directories_in, files_in, give_up, on_disk, reason
 
 JOURNALS = "/var/log/journal"
@@ -76,10 +78,16 @@ class Source(NamedTuple):
 
 
 def ballast(path):
-    """Return the Source of a ballast. Raises BadOption for a path that is none."""
-    found, directory = found_ballast(path), os.path.dirname(path)
-    items = (Item(path, found.allocated),) if found else ()
-    return Source(BALLAST, directory, items, lambda items: give_up(directory, items))
+    """Return the Source of a ballast, and the Ballast, None where there is none. Raises BadOption for a path that is
+    none."""
+    found, items = found_ballast(path), []
+    if found:
+        items += [Item(path, found.allocated)] if found.mode else []
+        with suppress(OSError):
+            beside = os.lstat(f"{path}{BESIDE}")
+            items.append(Item(f"{path}{BESIDE}", on_disk(beside), inodes=found.inodes + 1))
+    directory = os.path.dirname(path)
+    return Source(BALLAST, directory, tuple(items), lambda items: remove_ballast(path), together=True), found
 
 
 def container_logs(root, over):

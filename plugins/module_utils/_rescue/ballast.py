@@ -11,25 +11,32 @@ from typing import NamedTuple
 
 from .._base.errors import BadOption, BuildcacheError
 from .._base.units import human_size
+from .plan import enough
 
 NAME = "buildcache-ballast"
 """The name of the ballast in the engine's directory, unless it is told otherwise: a data disk of its own has no other
 place."""
 
+BESIDE = ".inodes"
+"""What the name of the directory of empty files ends with, which stands beside the ballast. They hold inodes as that
+holds bytes: without a free inode dockerd cannot start, however many bytes there are."""
+
 MODE = 0o600
 
 
 class Ballast(NamedTuple):
-    """A ballast as it is on the disk: its path, its size, the bytes that it has there, and its mode."""
+    """A ballast as it is on the disk: its path, its size, the bytes that it has there, its mode, and how many empty
+    files stand beside it."""
 
     path: str
     size: int
     allocated: int
     mode: int
+    inodes: int = 0
 
-    def will_do(self, size):
-        """Whether it is as it would be laid with this size."""
-        return self.size == size <= self.allocated and self.mode == MODE
+    def will_do(self, size, inodes):
+        """Whether it is as it would be laid with this size, and so many empty files beside it."""
+        return self.size == size <= self.allocated and self.mode == MODE and self.inodes == inodes
 
 
 def refuse_place(path, roots):
@@ -48,17 +55,27 @@ def refuse_place(path, roots):
             )
 
 
-def refuse_full(path, size, held, filesystem, leave):
-    """Raise NoRoom where a ballast of ``size`` bytes, of which ``held`` are there, would leave too little free.
+def refuse_full(path, size, inodes, before, filesystem, leave):
+    """Raise NoRoom where a ballast of ``size`` bytes and so many ``inodes`` would leave too little free.
 
-    As much as its own size has to stay, and ``leave`` bytes.
+    As much of both as it takes has to stay, and ``leave``, a Size, or None for no more than that. ``before`` is the
+    Ballast that is there, None for none.
     """
-    left = filesystem.available + held - size
-    wanted = max(size, leave)
-    if left < wanted:
+    held = before or Ballast(path, 0, 0, MODE)
+    left = filesystem._replace(
+        available=filesystem.available + held.allocated - size,
+        inodes_available=filesystem.inodes_available + held.inodes - inodes,
+    )
+    # Some file systems have no fixed number of inodes, and show none.
+    few = bool(filesystem.inodes_total) and left.inodes_available < inodes
+    if left.available < size or few or (leave and not enough(left, leave)):
+        more = ""
+        if leave:
+            more = f" and {leave.value:g}%" if leave.percent else f" and {human_size(int(leave.value))}"
         raise NoRoom(
-            f"There is no room for a ballast of {human_size(size)} at {path}: {human_size(max(left, 0))} would stay "
-            f"free, and {human_size(wanted)} must. Clean up first, or choose a smaller size."
+            f"There is no room for a ballast of {human_size(size)} and {inodes} inodes at {path}: "
+            f"{human_size(max(left.available, 0))} and {max(left.inodes_available, 0)} inodes would stay free, and as "
+            f"much as it takes{more} must. Clean up first, or choose a smaller one."
         )
 
 

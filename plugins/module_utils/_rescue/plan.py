@@ -38,11 +38,13 @@ class Wanted(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A file that can be given up: its path, the bytes that it has on the disk, and what happens to it."""
+    """A file that can be given up, or a directory of a ballast: its path, the bytes that it has on the disk, what
+    happens to it, and how many inodes go with it where it is removed."""
 
     path: str
     bytes: int
     how: str = REMOVE
+    inodes: int = 1
 
 
 class Given(NamedTuple):
@@ -121,7 +123,7 @@ def chosen(items, filesystem, until_free, together=False):
 def without(filesystem, items):
     """Return a Filesystem as it would be without these Items."""
     size = sum(one.bytes for one in items)
-    removed = sum(one.how == REMOVE for one in items)
+    removed = sum(one.inodes for one in items if one.how == REMOVE)
     return filesystem._replace(
         free=filesystem.free + size,
         available=filesystem.available + size,
