@@ -26,6 +26,8 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._rescue.ball
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._rescue.plan import (
     CONTAINER_LOGS,
     DEFAULT,
+    JOURNAL,
+    PACKAGE_CACHES,
     TRUNCATE,
     Given,
     chosen,
@@ -59,9 +61,6 @@ def main():
             after = before
             go_on_unheard()
             for source in sources:
-                if isinstance(source, Given):
-                    given.append(source)
-                    continue
                 one, after = given_up(source, after, wanted.until_free, module.check_mode)
                 given.append(one)
     if not module.check_mode:
@@ -77,9 +76,9 @@ def main():
 
 def sources_of(wanted, options, run):
     """Return the Sources of what may be given up, in their order, dockerd's directory, and the Ballast that is there.
-    A step that cannot be looked at is Given with its error. Raises BadOption."""
+    Raises BadOption."""
     root = data_root(options["docker_host"], options["root_dir"], run)
-    sources, ballast = [], None
+    sources, ballast, look = [], None, rescue.looked_at
     if wanted.ballast:
         path = f"{root}/{NAME}" if wanted.ballast == DEFAULT else wanted.ballast
         refuse_place(path, (root, containerd_root(root, "")))
@@ -89,28 +88,20 @@ def sources_of(wanted, options, run):
         elif wanted.ballast != DEFAULT:
             raise BadOption(f"ballast: there is no directory {os.path.dirname(path)}. Correct the path.")
     if wanted.container_logs_over:
-        sources.append(looked_at(CONTAINER_LOGS, lambda: rescue.container_logs(root, wanted.container_logs_over)))
+        sources.append(look(CONTAINER_LOGS, root, lambda: rescue.container_logs(root, wanted.container_logs_over)))
     if wanted.journal_over:
-        sources.append(looked_at(rescue.JOURNAL, lambda: rescue.journal(wanted.journal_over, run)))
+        sources.append(look(JOURNAL, rescue.JOURNALS, lambda: rescue.journal(wanted.journal_over, run)))
     if wanted.package_caches:
-        sources.append(looked_at(rescue.PACKAGE_CACHES, lambda: rescue.package_caches(run)))
+        sources.append(look(PACKAGE_CACHES, root, lambda: rescue.package_caches(run)))
     return sources, root, ballast
-
-
-def looked_at(step, look):
-    """Return the Source that ``look()`` returns, or what was Given where it could not be read."""
-    try:
-        return look()
-    except OSError as error:
-        return Given(step, error=f"{error.filename or 'a directory'} cannot be read: {rescue.reason(error)}.")
 
 
 def given_up(source, known, until_free, check_mode):
     """Give up what a Source has until enough is free on its file system; return what was Given, and the Filesystems
     after: in check mode ``known`` as they would be."""
     own = filesystems([source.directory])
-    if not own:
-        return Given(source.step), known
+    if source.error or not own:
+        return Given(source.step, error=source.error), known
     disk = next((one for one in known if one.device == own[0].device), own[0]) if check_mode else own[0]
     items = chosen(source.items, disk, until_free, source.together)
     if check_mode:

@@ -37,7 +37,7 @@ _ROTATED = re.compile(r"(?:\.\d+(?:\.gz)?)?")
 _REMAPPED = re.compile(r"\d+\.\d+")
 """The engine's directory below its own root with userns-remap, by the user and the group."""
 
-_ARCHIVED = re.compile(r".+@.*-([0-9a-f]{16})(?:-[0-9a-f]{16})?\.journal|.+@([0-9a-f]{16})-[0-9a-f]{16}\.journal~")
+_ARCHIVED = re.compile(r".+@.*-([0-9a-f]{16})\.journal|.+@([0-9a-f]{16})-[0-9a-f]{16}\.journal~")
 """An archived journal has its time in its name (systemd, journal-vacuum.c)."""
 
 _ANY_JOURNAL = re.compile(r".+\.journal~?")
@@ -59,13 +59,15 @@ _DEEPEST = 5
 
 class Source(NamedTuple):
     """Where a step finds what can be given up: the directory whose file system gains, the Items, how they go (a
-    function of Items to the paths that went and what went wrong), and whether all of them go together."""
+    function of Items to the paths that went and what went wrong), whether all of them go together, and "" or why it
+    could not be looked at."""
 
     step: str
     directory: str
     items: tuple[Item, ...]
     give_up: object
     together: bool = False
+    error: str = ""
 
     def gives(self, items):
         """Give up these Items, and return what was Given but for the bytes. Raises nothing."""
@@ -75,6 +77,14 @@ class Source(NamedTuple):
             paths, problems = (), (str(error) if isinstance(error, BuildcacheError) else reason(error),)
         error = f"{len(problems)} of {len(items)} failed: {'; '.join(problems[:3])}." if problems else ""
         return Given(self.step, tuple(items), tuple(paths), error=error)
+
+
+def looked_at(step, directory, look):
+    """Return the Source that ``look()`` returns, or one without Items where it could not be looked at."""
+    try:
+        return look()
+    except OSError as error:
+        return Source(step, directory, (), None, error=f"{error.filename} cannot be read: {reason(error)}.")
 
 
 def ballast(path):

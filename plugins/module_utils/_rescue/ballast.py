@@ -48,7 +48,7 @@ def refuse_place(path, roots):
         raise BadOption(f"{path!r} is no absolute path of a ballast. Name the file from the root on.")
     for root in roots:
         inside = path[len(root.rstrip("/")) + 1 :] if path.startswith(f"{root.rstrip('/')}/") else ""
-        if path == root or "/" in inside or (inside and "ballast" not in inside):
+        if path.rstrip("/") == root or "/" in inside or (inside and "ballast" not in inside):
             raise BadOption(
                 f"{path} is where the data of the engine in {root} is. A ballast can be directly in that directory, "
                 f"under a name with ballast in it, such as {root}/{NAME}, or anywhere outside."
