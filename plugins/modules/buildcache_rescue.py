@@ -56,7 +56,7 @@ def main():
         wanted = wanted_from_options(options)
         with locked(options, shared=module.check_mode):
             sources, root, ballast = sources_of(wanted, options, runner(module))
-            places = [root, *(source.directory for source in sources)]
+            places = [root, containerd_root(root, ""), *(source.directory for source in sources)]
             before, given = filesystems(places), []
             after = before
             go_on_unheard()
