@@ -31,6 +31,8 @@ CEILINGS = {
         "with other builders, for what a restart would meet, for last uses, or for who holds what on the disk",
     ),
     "gc_policy": (1.62, "policies are read, written and held to what is known to be wrong, in files and builders"),
+    "rescue": (1.33, "what a full host can give up, and where dockerd would keep its data if it ran"),
+    "ballast": (1.30, "where dockerd would keep its data if it ran: its flags, its unit and its file are read"),
     "restart": (1.72, "dockerd is watched, tried before, brought back, and asked what it obeys and holds"),
 }
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.buildfleet.buildcache.plugins.filter.cleanup_summary import cleanup_summary
 from ansible_collections.buildfleet.buildcache.plugins.filter.facts_summary import facts_summary
+from ansible_collections.buildfleet.buildcache.plugins.filter.rescue_summary import rescue_summary
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.disk import disk, told
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.in_effect import Daemon
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.facts import facts
@@ -91,3 +92,20 @@ def test_a_disk_is_told_by_who_holds_it():
     lines = facts_summary({**facts(observation(), Daemon({})), "disks": [whole]})
     assert "/data: 20MB used, of which not all was measured in time:" in lines
     assert "  15MB volumes: e 5MB, d 4MB, c 3MB" in lines and "  5MB elsewhere" in lines
+
+
+def test_the_line_of_a_rescue():
+    def line(**hostvars):
+        return rescue_summary(dict(hostvars, inventory_hostname="host1"))
+
+    step = {"step": "ballast", "paths": ["/b"], "planned_bytes": 2**21, "freed_bytes": 2**20}
+    freed = {"steps": [step, {**step, "step": "journal", "paths": []}]}
+    done = {"rescue_freed": freed, "rescue_started": {"changed": True}, "cleanup_result": RESULT}
+    assert line() == "host1: FAILED: the host was not reached"
+    assert line(rescue_freed={"steps": []}) == "host1: nothing to do"
+    assert line(**done) == "host1: freed ballast 1MB, dockerd started, cleanup 2MB"
+    assert line(ansible_check_mode=True, **done) == (
+        "host1: would free ballast 2MB, dockerd to be started, cleanup 3MB"
+    )
+    assert line(**done, rescue_laid={"changed": True}).endswith(", ballast laid again")
+    assert line(rescue_freed=freed, rescue_failure="It broke.") == "host1: freed ballast 1MB; FAILED: It broke."
