@@ -113,14 +113,15 @@ class Removals(NamedTuple):
     used: dict = {}
 
 
-def removals(records, rule, engine_version, now, total=None, started_at=None):
+def removals(records, rule, engine_version, now, total=None, started_at=None, enough=None):
     """Return the Removals of a rule.
 
     ``now`` in nanoseconds since the epoch, and so is ``started_at``, when the engine started (None where unknown);
     ``total`` is what counts against a cap, total_bytes(records) unless given.
     Without a cap the order is by layers, children before their parents; within a layer BuildKit has none. With a cap
     it is BuildKit's own; of several records with one rank the least used comes first, as it does where BuildKit's
-    sort is stable (up to a dozen candidates).
+    sort is stable (up to a dozen candidates). With ``enough(record)``, which is told of each that goes, it is as with a
+    cap, which is found when that answers True: less than what is left then, and one byte.
     """
     version = _version(engine_version)
     if rule.keep_bytes:
@@ -135,8 +136,9 @@ def removals(records, rule, engine_version, now, total=None, started_at=None):
 
     started_at = started_at if version.uses_parents else None
     lineage = Lineage(records, removable, now, started_at, by_age=bool(rule.unused_for))
-    if rule.keep_bytes:
-        removed, used, uncertain = least_worth_first(lineage, version.rank_start, total, rule.keep_bytes)
+    if rule.keep_bytes or enough:
+        total, cap = total_bytes(records) if total is None else total, rule.keep_bytes or 1
+        removed, used, uncertain = least_worth_first(lineage, version.rank_start, total, cap, enough)
     else:
         removed, used, uncertain = _layer_by_layer(lineage), lineage.used, frozenset()
     gone = {record.id for record in removed}

@@ -16,7 +16,7 @@ from .choose import planned_containers, planned_images
 from .gc import reason_to_keep, total_bytes
 from .last_use import uses_of_records
 from .shared import Shared
-from .steps import CONTAINERS, cache_rules, of_objects, of_records, removals_by
+from .steps import CONTAINERS, cache_rules, of_objects, of_records
 from .tally import Tally
 
 
@@ -32,7 +32,8 @@ def least(wanted, observation, need):
         """Return the steps with so many images, what they leave, and whether that is enough."""
         images, left = of_objects(IMAGES, _with_parents(candidates, number, observation), observation)
         rest = need.less(images.bytes, images.inodes)
-        records, left = of_records(_capped(cache_rules(wanted, left), left, rest), left)
+        rules = cache_rules(wanted, left) if not rest.met else ()
+        records, left = of_records(rules, left, _until(rest, left))
         return (containers, images, records), left, rest.less(records.bytes, records.inodes).met
 
     few, many = -1, _how_many(candidates, wanted, observation, need) if candidates else 0
@@ -132,21 +133,16 @@ class _Pool:
             self._inodes += self._tally.own_inodes(name)
 
 
-def _capped(rules, observation, need):
-    """Return the rules with which as much goes as is needed: the first of them, the last of these with a cap.
+def _until(need, observation):
+    """Return enough(record), which is told of each record that goes, and answers whether the Need is met by then.
 
-    A cap is on the bytes that are left; so it is the same whatever else happens on the disk.
+    The cap that comes of it is on the bytes that are left; so it is the same whatever else happens on the disk.
     """
-    chosen, records, tally = [], observation.records, Tally(observation)
-    for rule in rules if not need.met else ():
-        ordered = removals_by(rule._replace(keep_bytes=rule.keep_bytes or 1), observation, records).records
-        left = total_bytes(records)
-        for record in ordered:
-            left -= record.size
-            need = need.less(*tally.release(record))
-            if need.met:
-                return (*chosen, rule._replace(keep_bytes=max(rule.keep_bytes, left + 1, 1)))
-        chosen.append(rule)
-        gone = {record.id for record in ordered}
-        records = tuple(record for record in records if record.id not in gone)
-    return tuple(chosen)
+    tally = Tally(observation)
+
+    def enough(record):
+        nonlocal need
+        need = need.less(*tally.release(record))
+        return need.met
+
+    return enough

@@ -133,12 +133,12 @@ class _Walk:
                 yield twin
 
 
-def least_worth_first(lineage, rank_start, total, cap):
+def least_worth_first(lineage, rank_start, total, cap, enough=None):
     """Return the records that go until less than ``cap`` of ``total`` bytes is left, in order; those that look used by
     then, by id; and the ids of those that go by one choice among equals and stay by another.
 
-    ``rank_start`` is where ranks begin (see Queue). Where there are too many choices to follow them all, everything
-    that may go from there on is among those ids.
+    ``rank_start`` is where ranks begin (see Queue). ``enough(record)`` is told of each and can end it sooner. Where
+    there are too many choices to follow them all, everything that may go from there on is among those ids.
     """
     walk = _Walk(lineage, rank_start, total, cap)
     beginning = walk.fork()
@@ -146,8 +146,11 @@ def least_worth_first(lineage, rank_start, total, cap):
     while not walk.ended:
         group, tied = walk.queue.first()
         choices = choices or bool(tied)
-        walk.take(walk.queue.take(group))
+        record = walk.queue.take(group)
+        walk.take(record)
         states.add(walk.state)
+        if enough and enough(record):
+            walk.cap = beginning.cap = walk.left + 1
     uncertain = _uncertain(walk.removed, beginning, states) if choices else frozenset()
     return walk.removed, walk.lineage.used, uncertain
 

@@ -82,18 +82,24 @@ def cache_rules(wanted, observation):
     return tuple(rule._replace(type=name) for name in wanted.types) or (rule,)
 
 
-def planned_records(rules, observation):
-    """Return the Removals of the rules, one after the other and again until nothing more goes.
+def planned_records(rules, observation, enough=None):
+    """Return the Removals of the rules, one after the other and again until nothing more goes, and the rules.
 
     A record that loses its last child only under a later rule is found by going round again. Where the Observation
-    has its Store, records whose shared descendants went in between are no longer shared themselves.
+    has its Store, records whose shared descendants went in between are no longer shared themselves. Where
+    ``enough(record)``, which is told of each that goes, answers True, the rule gets a cap by which no more goes, and is
+    the last.
     """
-    store, left = observation.store, observation.records
-    removed, uncertain, used = [], frozenset(), {}
+    engine, store, left = observation.engine, observation.store, observation.records
+    removed, uncertain, used, met = [], frozenset(), {}, []
+    asked = enough and (lambda record: enough(record) and met.append(record) is None)
     while True:
         before = len(removed)
-        for rule in rules:
-            gone = removals_by(rule, observation, left)
+        for number, rule in enumerate(rules):
+            # Filters look at a record's own layers, totals at those of its descendants too.
+            selectable = store.own(left) if store and rule.shared is not None else left
+            total = total_bytes(left)
+            gone = removals(selectable, rule, engine.version, engine.now, total, engine.started_at, asked)
             removed += gone.records
             uncertain |= gone.uncertain
             used.update(gone.used)
@@ -101,16 +107,13 @@ def planned_records(rules, observation):
             left = tuple(gone.used.get(record.id, record) for record in left if record.id not in ids)
             if store and ids:
                 left = store.shares(left)
+            if met:
+                cap = max(rule.keep_bytes, total - sum(record.size for record in gone.records) + 1, 1)
+                rules = (*rules[:number], rule._replace(keep_bytes=cap))
+                break
+        asked, met = None, []
         if len(removed) == before:
-            return Removals(removed, uncertain, used)
-
-
-def removals_by(rule, observation, records):
-    """Return the Removals of one rule among these records of an Observation."""
-    engine, store = observation.engine, observation.store
-    # Filters look at a record's own layers, totals at those of its descendants too.
-    selectable = store.own(records) if store and rule.shared is not None else records
-    return removals(selectable, rule, engine.version, engine.now, total_bytes(records), engine.started_at)
+            return Removals(removed, uncertain, used), rules
 
 
 def of_objects(step, objects, observation):
@@ -130,9 +133,9 @@ def of_objects(step, objects, observation):
     return Planned(step, ids, size, inodes=inodes), _with_room(left, size, inodes)
 
 
-def of_records(rules, observation):
-    """Return the Planned of the build cache by these rules, and the Observation that it leaves."""
-    chosen = planned_records(rules, observation)
+def of_records(rules, observation, enough=None):
+    """Return the Planned of the build cache by these rules, and the Observation that it leaves; see planned_records."""
+    chosen, rules = planned_records(rules, observation, enough)
     used = observation._replace(records=tuple(chosen.used.get(one.id, one) for one in observation.records))
     step, left = of_objects(BUILD_CACHE, chosen.records, used)
     return step._replace(uncertain=tuple(sorted(chosen.uncertain)), rules=rules), left

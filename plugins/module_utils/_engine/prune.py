@@ -304,7 +304,7 @@ def prune_records(rules, seen, client, look, deadline):
     when a later rule is asked for. ``look()`` returns the Records that are left."""
     records, tried = seen.records, None
     while True:
-        expected = planned_records(rules, seen._replace(records=records)).records
+        expected = planned_records(rules, seen._replace(records=records))[0].records
         if not expected or expected == tried:
             return
         for rule in rules:
