@@ -40,7 +40,7 @@ def least(wanted, observation, need):
     found = with_images(many)
     # Records that the reckoning counted on may be held by others that stay.
     while not found[-1] and many < len(candidates):
-        few, many = many, min(len(candidates), many + max(1, many // 4))
+        few, many = many, min(len(candidates), 2 * many + 1)
         found = with_images(many)
     # In a large store an image more or less in fifty is not worth the time.
     while few >= 0 and many - few > max(1, many // 50):

@@ -61,8 +61,8 @@ def with_arrivals(observation, client, ids):
 
 
 def _tagged(client, name):
-    told = (client.image(name).get("Metadata") or {}).get("LastTagTime")
     try:
-        return parse_timestamp(told) or 0
+        # One image that the engine cannot show is not to keep the others.
+        return parse_timestamp((client.image(name).get("Metadata") or {}).get("LastTagTime")) or 0
     except BuildcacheError:
         return 0

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The ladders of docs/stages.md and of the README can be used as they stand, on the kinds of hosts of
-docs/gc_policies.md."""
+"""The ladders of docs/stages.md and of the README, for the kinds of hosts of docs/gc_policies.md, and the module's
+examples can be used as they stand."""
 
 from __future__ import annotations
 
@@ -26,6 +26,18 @@ LADDERS = [
     for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
     if "cleanup_stages" in block
 ]
+
+
+EXAMPLES = yaml.safe_load(
+    yaml.safe_load((ROOT / "plugins" / "modules" / "buildcache_prune.yml").read_text(encoding="utf-8"))["EXAMPLES"]
+)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["name"])
+def test_an_example_of_the_module_can_be_used(example):
+    given = example["buildfleet.buildcache.buildcache_prune"] or {}
+    of_run = ("fail_on_shortfall", "facts", "buildx_config")
+    assert wanted_from_options(options(**{name: one for name, one in given.items() if name not in of_run}))
 
 
 @pytest.mark.parametrize("block", LADDERS)
