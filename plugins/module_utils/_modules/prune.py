@@ -129,7 +129,8 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None, counted=None
                 pruned, orphans = others.prune(deadline)
                 after = settled(decided.before, after, all_here(done, pruned, orphans))
                 if decided.before.uses is not None:
-                    memory.keep(after)
+                    # Of the containers that were there, also those that have gone.
+                    memory.keep(after._replace(containers=decided.before.containers))
             result = prune_result(
                 wanted, decided.before, done, after, module.check_mode, module._diff, builders=pruned, orphans=orphans
             )
