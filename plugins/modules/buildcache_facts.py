@@ -13,7 +13,12 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.bolt
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.measure import measured
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk import SdkTransport
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.stores import with_store
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.uses import Memory, with_arrivals, with_uses
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.uses import (
+    Memory,
+    with_arrivals,
+    with_ends,
+    with_uses,
+)
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.facts import facts_module
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.service import service_of
 
@@ -47,7 +52,7 @@ def used(module, client, observation):
     except Unreadable as problem:
         module.warn(f"When images were last used is known in part. {problem}")
         seen = with_arrivals(observation, client, [image.id for image in observation.images])
-    seen = with_uses(seen, Memory(client.docker_host).seen)
+    seen = with_uses(with_ends(seen, client), Memory(client.docker_host).seen)
     # All the rest is told by what the engine lists.
     return observation._replace(images=tuple(one for one in seen.images if not one.hidden), uses=seen.uses)
 

@@ -51,7 +51,12 @@ def steps(result):
 def test_below_the_high_mark_nothing_goes(lab, empty):
     fleet.shell(builds.generations("app:latest", 2, 4))
     before = engine.look()
-    idle = {"images": "unused", "high_watermark": "99.9%", "low_watermark": "1%"}
+    idle = {"high_watermark": "99.9%", "low_watermark": "1%"}
+    role = {f"cleanup_{name}": value for name, value in idle.items()}
+    role["cleanup_stages"] = [{"images": "keep"}, {"images": "unused"}]
+    status, output = fleet.playbook("cleanup", "-e", json.dumps(role))
+    assert status == 0 and output.count("predicted 0B, below its high marks, still held: ") == len(lab), output
+    idle["images"] = "unused"
     for result in fleet.prune(idle).values():
         assert not result["changed"] and result["wanted_bytes"] == result["shortfall_bytes"] == 0, result
         assert {one["reason"] for one in result["kept"]} <= {"within_marks", "has_child", "shared"}, result

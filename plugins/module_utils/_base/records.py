@@ -128,7 +128,8 @@ class LastUse(NamedTuple):
 
 class Container(NamedTuple):
     """One container. ``image`` is the name it was created with, ``size`` the bytes of its own layer where known,
-    ``created`` when it was made, in seconds since the epoch."""
+    ``created`` when it was made, in seconds since the epoch, and ``ended`` when it last ended, in nanoseconds since the
+    epoch, 0 where that is not known."""
 
     id: str
     image_id: str
@@ -138,6 +139,7 @@ class Container(NamedTuple):
     name: str = ""
     created: int = 0
     labels: dict = _NO_LABELS
+    ended: int = 0
 
 
 class Obstacle(NamedTuple):

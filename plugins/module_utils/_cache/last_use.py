@@ -68,7 +68,7 @@ def seen_in_use(observation):
     """Return when containers are known to have used images: {id: nanoseconds since the epoch}; now where one runs."""
     found = {}
     for one in observation.containers:
-        used = observation.engine.now if one.running else one.created * SECOND
+        used = observation.engine.now if one.running else max(one.created * SECOND, one.ended)
         found[one.image_id] = max(used, found.get(one.image_id, 0))
     return found
 

@@ -74,7 +74,7 @@ def decide(wanted, before, client, seen=None, counted=None):
     # Imported here, as in what else a run with nothing to do can go without: loading takes time on every host.
     from .boltdb import Unreadable
     from .stores import inexact, with_store
-    from .uses import with_arrivals, with_uses
+    from .uses import with_arrivals, with_ends, with_uses
 
     doubt = ""
     try:
@@ -89,7 +89,7 @@ def decide(wanted, before, client, seen=None, counted=None):
         candidates = [name for step in steps if step.step == IMAGES for name in step.ids]
         before = with_arrivals(before, client, candidates)
     if wanted.by_use:
-        before = with_uses(before, seen)
+        before = with_uses(with_ends(before, client), seen)
     if wanted.goal and wanted.goal.need(before.filesystems[0]).inodes > 0:
         before = counted(before)
     steps, left = plan(wanted, before)

@@ -49,20 +49,31 @@ def with_uses(observation, seen):
     return observation._replace(uses=last_uses(observation, seen))
 
 
+def with_ends(observation, client):
+    """Return the Observation with the ends of its containers that do not run, which no list tells."""
+    return observation._replace(
+        containers=tuple(
+            one if one.running else one._replace(ended=_time(client.container, one.id, "State", "FinishedAt"))
+            for one in observation.containers
+        )
+    )
+
+
 def with_arrivals(observation, client, ids):
     """Return the Observation with the arrivals of the images with these ids as the engine tells them, for want of their
     store: those of pulls and loads a graph driver's engine does not tell."""
     ids, images = set(ids), []
     for image in observation.images:
         if image.id in ids:
-            image = image._replace(arrived=_tagged(client, image.id))
+            image = image._replace(arrived=_time(client.image, image.id, "Metadata", "LastTagTime"))
         images.append(image)
     return observation._replace(images=tuple(images))
 
 
-def _tagged(client, name):
+def _time(ask, name, section, key):
+    """Return the nanoseconds since the epoch that the engine tells of one thing, 0 for none."""
     try:
-        # One image that the engine cannot show is not to keep the others.
-        return parse_timestamp((client.image(name).get("Metadata") or {}).get("LastTagTime")) or 0
+        # One that the engine cannot show is not to keep the others.
+        return parse_timestamp((ask(name).get(section) or {}).get(key)) or 0
     except BuildcacheError:
         return 0

@@ -14,6 +14,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders im
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.nodes import Node
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.prune import Others
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.options import wanted_from_options
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.plan import aimed
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import filesystem, observation, options, record
 
 
@@ -82,8 +83,11 @@ def others(monkeypatch):
 
     def made(buildx, nodes, engine=None, filesystems=(), **given):
         monkeypatch.setattr(_prune, "nodes_for", lambda options: (buildx, nodes))
+        aim = given.pop("aim", None)
         given = {"bootstrap_stopped": False, "remove_orphaned_state": False, **options(**given)}
-        return Others(given, wanted_from_options(given), engine or Engine(), filesystems)
+        wanted = wanted_from_options(given)
+        wanted = aimed(wanted, observation(filesystems=[aim])) if aim else wanted
+        return Others(given, wanted, engine or Engine(), filesystems)
 
     return made
 
@@ -155,3 +159,27 @@ def test_what_one_frees_on_the_engines_disk_counts_for_the_next(others):
     chosen = others(buildx, [node("one"), node("two")], filesystems=[disk], min_free_space="600B")
     preview, _orphans = chosen.pretend()
     assert [one.done.planned.ids for one in preview] == [("a",), ()]
+
+
+def marked(others, disks, stages=None):
+    """Two builders on the engine's disk, or beside it, that is to have 300 bytes available and has 100 of 1000."""
+    disk = filesystem(1000, 200)
+    buildx = Buildx({name: NodeClient(record(name, 120), disk=one) for name, one in zip(("one", "two"), disks)})
+    chosen = others(
+        buildx,
+        [node(name) for name in buildx.clients],
+        filesystems=[disk],
+        high_watermark="101",
+        low_watermark="300",
+        stages=stages,
+        aim=disk,
+    )
+    return [one.done.planned.ids for one in chosen.pretend()[0]]
+
+
+def test_marks_are_the_engines_disks_and_what_one_frees_counts_for_the_next(others):
+    disk = filesystem(1000, 200)
+    assert marked(others, [disk, disk]) == [("one",), ("two",)]
+    assert marked(others, [disk, disk], stages=[{"unused_for": "9d"}, {}]) == [("one",), ("two",)]
+    # One with a disk of its own has its own marks to reach, and that one is below them.
+    assert marked(others, [filesystem(5000, 4000), disk]) == [(), ("two",)]

@@ -10,10 +10,16 @@ import json
 
 import pytest
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import EngineError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.records import LastUse
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import SECOND
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import uses
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.uses import Memory, with_arrivals, with_uses
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.uses import (
+    Memory,
+    with_arrivals,
+    with_ends,
+    with_uses,
+)
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import DAY, NOW, container, image, observation
 
 SOCKET = "unix:///var/run/docker.sock"
@@ -78,3 +84,19 @@ def test_the_engine_is_asked_about_the_images_that_matter():
     assert asked == ["a", "b", "c"]
     assert [one.arrived for one in seen.images] == [NOW - DAY * SECOND, 0, 0, 0]
     assert with_uses(seen, {"d": NOW - 1}).uses["d"] == LastUse(NOW - 1, "seen")
+
+
+def test_a_container_uses_its_image_until_it_ends():
+    class Client:
+        def container(self, name):
+            if name == "broken":
+                raise EngineError("it cannot be shown")
+            return {"State": {"FinishedAt": {"ended": "2026-01-09T12:00:00Z"}.get(name, "0001-01-01T00:00:00Z")}}
+
+    created = NOW // SECOND - 3 * DAY
+    containers = [
+        container(name, name, name == "runs", created=created) for name in ("ended", "runs", "waits", "broken")
+    ]
+    seen = with_uses(with_ends(held("ended", "runs", "waits", "broken", containers=containers), Client()), {})
+    at = {name: use.at for name, use in seen.uses.items()}
+    assert at["ended"] == NOW - DAY * SECOND and at["runs"] == NOW
