@@ -44,8 +44,8 @@ options:
     description:
       - Removes only images that were last used this long ago, such as V(14d). No engine keeps that; it is the latest of
         when a container was made from the image or ended (now, where one runs), also one that an earlier run with this
-        option has seen, when the build cache last used its layers, when it was pulled, loaded, built or tagged, when it was
-        made, and the last use of an image that was made on it.
+        option has seen, when the build cache last used its layers, when it was pulled, loaded, built or tagged, when it
+        was made, and the last use of an image that was made on it.
       - An image of which nothing of that is known stays.
     type: str
   images_filters:
