@@ -15,6 +15,7 @@ from .._base.records import IMAGES
 from .choose import planned_containers, planned_images
 from .gc import reason_to_keep, total_bytes
 from .last_use import uses_of_records
+from .marks import Need
 from .shared import Shared
 from .steps import CONTAINERS, cache_rules, of_objects, of_records
 from .tally import Tally
@@ -33,7 +34,7 @@ def least(wanted, observation, need):
         images, left = of_objects(IMAGES, _with_parents(candidates, number, observation), observation)
         rest = need.less(images.bytes, images.inodes)
         rules = cache_rules(wanted, left) if not rest.met else ()
-        records, left = of_records(rules, left, _until(rest, left))
+        records, left = of_records(rules, left, _Until(rest, left))
         return (containers, images, records), left, rest.less(records.bytes, records.inodes).met
 
     few, many = -1, _how_many(candidates, wanted, observation, need) if candidates else 0
@@ -133,16 +134,18 @@ class _Pool:
             self._inodes += self._tally.own_inodes(name)
 
 
-def _until(need, observation):
-    """Return enough(record), which is told of each record that goes, and answers whether the Need is met by then.
+class _Until:
+    """Is told of each record that goes, and answers whether a Need is met by then.
 
     The cap that comes of it is on the bytes that are left; so it is the same whatever else happens on the disk.
     """
-    tally = Tally(observation)
 
-    def enough(record):
-        nonlocal need
-        need = need.less(*tally.release(record))
-        return need.met
+    def __init__(self, need, observation):
+        self._bytes, self._inodes = need
+        self._tally = Tally(observation)
 
-    return enough
+    def __call__(self, record):
+        size, inodes = self._tally.release(record)
+        self._bytes -= size
+        self._inodes -= inodes
+        return Need(self._bytes, self._inodes).met
