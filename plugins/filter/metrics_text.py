@@ -39,8 +39,8 @@ options:
     default: ""
   builders:
     description: >-
-      Names of the builders that have a label of their own. All others are one sum, C((others)), since there is no end to
-      the names of builders that jobs make.
+      Names of the builders that have a label of their own. All others are one sum, C((others)), since there is no end
+      to the names of builders that jobs make.
     type: list
     elements: str
     default: [default]
@@ -83,8 +83,8 @@ def metrics_text(facts, cleanup, now, **more):
     for what, value in (("facts", facts), ("a result", cleanup)):
         if not isinstance(value, dict):
             raise AnsibleFilterError(
-                f"metrics_text: this is not {what}, but {type(value).__name__}. Give it the buildcache facts of a host, "
-                "and the result of buildcache_prune, each empty ({}) where there is none."
+                f"metrics_text: this is not {what}, but {type(value).__name__}. Give it the buildcache facts of a "
+                "host, and the result of buildcache_prune, each empty ({}) where there is none."
             )
     return metrics.metrics_text(facts, cleanup, now, **more)
 

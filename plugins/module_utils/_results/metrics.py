@@ -62,10 +62,11 @@ _OF_A_BUILDER = ("size_bytes", "shared_bytes", "in_use_bytes", "reclaimable_byte
 def metrics_text(facts, cleanup, now, previous="", builders=(EMBEDDED,), in_force=None):
     """Return the text of the file of a host.
 
-    ``facts`` are the buildcache facts, empty where they could not be had. ``cleanup`` is the result of buildcache_prune,
-    empty where no cleanup ran: then the last one is told as ``previous`` has it, the text of the file of before, from
-    which the last success comes in any case. ``now`` is in seconds since the epoch. ``builders`` names those that have a
-    label of their own; the others are one sum. ``in_force`` says whether a wanted GC policy is, None for not known.
+    ``facts`` are the buildcache facts, empty where they could not be had. ``cleanup`` is the result of
+    buildcache_prune, empty where no cleanup ran: then the last one is told as ``previous`` has it, the text of the file
+    of before, from which the last success comes in any case. ``now`` is in seconds since the epoch. ``builders`` names
+    those that have a label of their own; the others are one sum. ``in_force`` says whether a wanted GC policy is, None
+    for not known.
     """
     before = values(previous)
     samples = {**_of_host(facts), **_of_builders(facts, builders), **_of_findings(facts.get("findings") or ())}
