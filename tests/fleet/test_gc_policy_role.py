@@ -234,6 +234,9 @@ SURVEYED_PLAN = {"gc_plan_rules": json.dumps(RULES), "gc_plan_engine_version": "
 POLICY = {"gc_policy_rules": RULES, "gc_policy_serial": [1, "100%"], "gc_policy_live_restore": True}
 SURVEYED_POLICY = {"gc_policy_rules": json.dumps(RULES), "gc_policy_serial": "1, 100%", "gc_policy_live_restore": "yes"}
 SURVEYED_CLEANUP = {"cleanup_types": "regular,source.local", "cleanup_all": "false", "cleanup_max_used_space": "20%"}
+SCRATCH = "/run"
+"""A directory of every host, in memory."""
+
 RUNS = {
     "survey": [
         ("prepare", survey("prepare", prepare_buildx="no")),
@@ -243,6 +246,8 @@ RUNS = {
         ("audit", survey("gc_policy", **SURVEYED_POLICY)),
         ("cleanup", survey("cleanup", **SURVEYED_CLEANUP)),
         ("site", {**survey("cleanup"), **survey("gc_policy", **SURVEYED_POLICY)}),
+        ("rescue", {**survey("cleanup"), **survey("rescue", rescue_until_free="1%")}),
+        ("cleanup_metrics", {**survey("cleanup"), **survey("metrics", metrics_directory=SCRATCH)}),
     ],
     "JSON": [
         ("prepare", {"prepare_buildx": False}),
@@ -252,6 +257,8 @@ RUNS = {
         ("audit", POLICY),
         ("cleanup", {"cleanup_types": ["regular"], "cleanup_all": True, "cleanup_images_filters": {"label": ["a=b"]}}),
         ("site", POLICY),
+        ("rescue", {"rescue_container_logs_over": "1GB", "rescue_ballast_again": False}),
+        ("cleanup_metrics", {"metrics_directory": SCRATCH, "metrics_builders": ["default"]}),
     ],
 }
 

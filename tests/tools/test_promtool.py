@@ -27,9 +27,7 @@ RESULT = {"steps": [], "predicted_bytes": 3, "reported_bytes": 4, "freed_bytes":
 @pytest.fixture(scope="module")
 def promtool():
     """Run promtool with arguments and return its output. Without one the tests are skipped, and say why."""
-    found = subprocess.run(
-        [ROOT / "tests/tools/promtool.sh"], capture_output=True, text=True, timeout=300, check=False
-    )
+    found = subprocess.run([ROOT / "tests/tools/promtool.sh"], capture_output=True, text=True, timeout=300, check=False)
     if found.returncode:
         pytest.skip(f"no promtool: {found.stderr.strip()}")
 
