@@ -246,7 +246,7 @@ RUNS = {
         ("audit", survey("gc_policy", **SURVEYED_POLICY)),
         ("cleanup", survey("cleanup", **SURVEYED_CLEANUP)),
         ("site", {**survey("cleanup"), **survey("gc_policy", **SURVEYED_POLICY)}),
-        ("rescue", {**survey("cleanup"), **survey("rescue", rescue_until_free="1%")}),
+        ("rescue", {**survey("cleanup"), **survey("rescue", rescue_ballast="default", rescue_until_free="1%")}),
         ("cleanup_metrics", {**survey("cleanup"), **survey("metrics", metrics_directory=SCRATCH)}),
     ],
     "JSON": [
