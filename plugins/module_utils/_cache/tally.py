@@ -20,7 +20,7 @@ class Tally:
                 for key in keys:
                     counts[key] = counts.get(key, 0) + 1
             for key in self._store.sizes:
-                for below in self._below(key):
+                for below in self._store.references.get(key, ()):
                     counts[below] = counts.get(below, 0) + 1
 
     def release(self, one):
@@ -34,12 +34,8 @@ class Tally:
             if not self._counts[key] and key in store.sizes:
                 size += store.copies.get(key, store.sizes[key])
                 inodes += store.inodes.get(key, 0)
-                todo += self._below(key)
+                todo += store.references.get(key, ())
         return size, inodes
-
-    def _below(self, key):
-        # BuildKit has a blob name itself among the variants of its compression (seen with 28.5).
-        return [one for one in self._store.references.get(key, ()) if one != key]
 
     def own_inodes(self, name):
         """Return the inodes of what a holder holds directly."""

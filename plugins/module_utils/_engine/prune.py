@@ -65,31 +65,30 @@ def decide(wanted, before, client, seen=None, counted=None):
     """
     # Without those times, and the images that others hide, more may go: where nothing does, nothing would.
     steps, left = plan(wanted, before)
-    unread = dict(before.unread)
+    unread, doubt = dict(before.unread), ""
     if BUILD_CACHE in unread or IMAGES in unread:
         doubt = "The engine cannot list all that it holds, so that the plan is not exact. " + " ".join(unread.values())
-        return Decided(steps, before, left, doubt)
     if not any(step.ids for step in steps):
-        return Decided(steps, before, left)
+        return Decided(steps, before, left, doubt)
     # Imported here, as in what else a run with nothing to do can go without: loading takes time on every host.
     from .boltdb import Unreadable
     from .stores import inexact, with_store
     from .uses import with_arrivals, with_ends, with_uses
 
-    doubt = ""
     try:
-        before = with_store(before)
+        before = before if doubt else with_store(before)
     except Unreadable as problem:
         doubt = (
             "The preview is not exact: it may miss parents of images, and records that the removal of images sets "
             f"free, and its bytes are the engine's own. {problem}"
         )
-        if not wanted.by_arrival:
-            return Decided(steps, before, left, doubt)
+    if not before.store and wanted.by_arrival:
         candidates = [name for step in steps if step.step == IMAGES for name in step.ids]
         before = with_arrivals(before, client, candidates)
     if wanted.by_use:
-        before = with_uses(with_ends(before, client), seen)
+        # Where containers stay, so do their images.
+        before = with_ends(before, client) if wanted.widest.containers == "stopped" else before
+        before = with_uses(before, seen)
     if wanted.goal and wanted.goal.need(before.filesystems[0]).inodes > 0:
         before = counted(before)
     steps, left = plan(wanted, before)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 
@@ -19,6 +20,11 @@ def directory():
         return ROOTS_DIRECTORY
     base = os.environ.get("XDG_STATE_HOME", "")
     return os.path.join(base if os.path.isabs(base) else os.path.expanduser("~/.local/state"), "buildcache")
+
+
+def name_of(kind, docker_host):
+    """Return the name of the file of this kind for the engine at an address."""
+    return f"{kind}-{hashlib.sha256(docker_host.encode()).hexdigest()[:16]}.json"
 
 
 def keep(name, value):

@@ -200,7 +200,8 @@ def _with_containerd_store(engine, observation):
         references[name.decode()] = [
             _snapshot(value) if label.startswith(snapshot_labels) else value.decode()
             for label, value in labels.items()
-            if label.startswith(_REFERENCE)
+            # BuildKit has a blob name itself among the variants of its compression (28.5).
+            if label.startswith(_REFERENCE) and value != name
         ]
         if _CONTAINER_CONFIG in labels:
             uncounted.add(labels[_CONTAINER_CONFIG].decode())

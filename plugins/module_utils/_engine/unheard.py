@@ -11,13 +11,12 @@ network that died without a word.
 
 from __future__ import annotations
 
-import hashlib
 import select
 import sys
 import time
 from contextlib import contextmanager, suppress
 
-from .state import forget, keep, kept
+from .state import forget, keep, kept, name_of
 
 _MOST_RUNS = 10
 """How many runs are kept, the youngest."""
@@ -32,7 +31,7 @@ class Unheard:
 
     def __init__(self, docker_host):
         """Read what is kept for the engine at this address; ``previous`` has the runs, oldest first."""
-        self._file = f"unheard-{hashlib.sha256(docker_host.encode()).hexdigest()[:16]}.json"
+        self._file = name_of("unheard", docker_host)
         found = kept(self._file)
         self.previous = [run for run in found if isinstance(run, dict)] if isinstance(found, list) else []
         self._run = None

@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from .._base.errors import BuildcacheError
 from .._base.units import parse_timestamp
 from .._cache.last_use import last_uses, seen_in_use
-from .state import keep, kept
+from .state import keep, kept, name_of
 
 MOST_IMAGES = 10_000
 """How many images are remembered, those that were seen in use last."""
@@ -23,7 +21,7 @@ class Memory:
 
     def __init__(self, docker_host):
         """Read what is kept for the engine at this address; ``seen`` is {image id: nanoseconds since the epoch}."""
-        self._file = f"images-{hashlib.sha256(docker_host.encode()).hexdigest()[:16]}.json"
+        self._file = name_of("images", docker_host)
         found = kept(self._file)
         pairs = found.items() if isinstance(found, dict) else ()
         self.seen = {name: at for name, at in pairs if isinstance(at, int) and at > 0}

@@ -19,7 +19,6 @@ from .._engine.lock import locked
 from .._engine.observe import observe
 from .._engine.prune import carry_out, decide, pretend, settled
 from .._engine.unheard import Unheard
-from .._engine.uses import Memory
 from .._results.marks import shortfall
 from .._results.prune import all_here, failures, prune_result, unmatched_names, warnings
 from .arguments import (
@@ -90,6 +89,14 @@ class NoOthers:
         return (), ()
 
 
+def memory_of(docker_host):
+    """Return what runs have seen of the images of the engine at this address."""
+    # Imported here: most runs ask for no last uses, and loading takes time on every host.
+    from .._engine.uses import Memory
+
+    return Memory(docker_host)
+
+
 def prune_module(others_to_prune=None, elsewhere=None, looked=None, counted=None):
     """Run the module. ``others_to_prune(options, wanted, client, filesystems)`` returns the builders beyond the
     engine's own, as NoOthers, ``elsewhere`` is as for EngineClient, ``looked(options, client, observation)`` what makes
@@ -105,15 +112,15 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None, counted=None
         others_asked = set(options["builders"]) != {EMBEDDED} or options["remove_orphaned_state"]
         here = elsewhere or socket_path(options["docker_host"])
         asked = ((others_asked, others_to_prune), (options["facts"], looked), (options["high_inodes"], counted))
-        if not here or any(wanted_of and not able for wanted_of, able in asked):
+        if not here or any(option and not able for option, able in asked):
             leave_to_the_whole(module)
         with locked(options, shared=module.check_mode):
             unheard = Unheard(options["docker_host"])
             deadline, client = Deadline(seconds), EngineClient(options, elsewhere)
-            memory = Memory(options["docker_host"])
+            memory = memory_of(options["docker_host"]) if wanted.by_use else None
             before = observe(client, wanted.widest.containers == "stopped", deadline)
             wanted = aimed(wanted, before)
-            decided = decide(wanted, before, client, memory.seen, lambda seen: counted(seen, deadline))
+            decided = decide(wanted, before, client, memory and memory.seen, lambda seen: counted(seen, deadline))
             look = looked(options, client, decided.before) if options["facts"] else None
             others = NoOthers()
             if others_asked:
@@ -128,7 +135,7 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None, counted=None
                 done, after = carry_out(wanted, client, decided, deadline)
                 pruned, orphans = others.prune(deadline)
                 after = settled(decided.before, after, all_here(done, pruned, orphans))
-                if decided.before.uses is not None:
+                if memory:
                     # Of the containers that were there, also those that have gone.
                     memory.keep(after._replace(containers=decided.before.containers))
             result = prune_result(

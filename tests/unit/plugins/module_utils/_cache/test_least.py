@@ -141,9 +141,7 @@ def some_store(chance):
     whole = chance.random() < 0.5
     chains = {name: [top] if whole else chain(top) for name, top in tops.items()}
     holders = {name: [key] for name, key in {**tops, **of_records}.items()}
-    # Some name themselves, as blobs of the containerd store do.
-    named = {key: [*below.get(key, ()), *[key] * (chance.random() < 0.3)] for key in keys}
-    store = Store({key: chance.randint(0, 50) for key in keys}, named, holders, chains, of_records)
+    store = Store({key: chance.randint(0, 50) for key in keys}, below, holders, chains, of_records)
     store = store._replace(inodes={key: chance.randint(1, 9) for key in keys}).without(())
     names = list(of_records)
     records = [

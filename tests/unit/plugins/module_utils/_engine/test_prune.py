@@ -46,3 +46,27 @@ def test_images_that_cannot_be_listed_fail_a_run_that_was_to_remove_some(given, 
     wanted = wanted_from_options(options(**given))
     done, _left = pretend(wanted, decide(wanted, seen, None))
     assert [bool(one.error) for one in done] == [False, fails, False]
+
+
+class Told:
+    """An engine that tells when images were tagged: {id: timestamp}."""
+
+    def __init__(self, tagged):
+        self._tagged = tagged
+
+    def image(self, name):
+        return {"Metadata": {"LastTagTime": self._tagged.get(name)}}
+
+    def container(self, name):
+        return {}
+
+
+@pytest.mark.parametrize("given", [{"protect_for": "1h"}, {"images_unused_for": "1h"}])
+@pytest.mark.parametrize("unread", [(), (("build_cache", "the engine is broken"),)])
+def test_what_is_young_stays_where_stores_and_lists_cannot_be_read(given, unread):
+    held = observation(images=[image("young", ["y:1"], age_days=9), image("old", ["o:1"], age_days=9)])
+    # An engine elsewhere, whose store is none of this host's.
+    held = held._replace(unread=unread, engine=held.engine._replace(data_dirs=()))
+    client = Told({"young": "2026-01-10T11:59:00Z"})
+    decided = decide(wanted_from_options(options(images="unused", **given)), held, client, {})
+    assert decided.steps[1].ids == ("old",) and decided.doubt

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from unittest import mock
 
 import pytest
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import SECOND
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.kept import kept
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.options import wanted_from_options
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.plan import plan
@@ -18,6 +20,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.obse
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.stores import inexact, with_store
 from ansible_collections.buildfleet.buildcache.tests.unit import bolt_writer
 from ansible_collections.buildfleet.buildcache.tests.unit.holdings import (
+    NOW,
     container,
     image,
     observation,
@@ -59,6 +62,13 @@ def held_at(root, *records, images=()):
     return held._replace(engine=held.engine._replace(root_dir=str(root), data_dirs=(str(root),)))
 
 
+def go_time(nanoseconds):
+    """What Go's time.MarshalBinary writes of a time (version, seconds since the year 1, nanoseconds, offset)."""
+    seconds, rest = divmod(nanoseconds, SECOND)
+    return bytes([1]) + (seconds + 62135596800).to_bytes(8, "big") + rest.to_bytes(4, "big") + b"\xff\xff"
+
+
+GO_TIME, LATER = go_time(NOW), go_time(NOW + 5 * SECOND)
 BASE, OTHER = name_of("base"), name_of("other")
 
 
@@ -106,6 +116,24 @@ def test_a_layer_that_dockerd_passes_over_is_passed_over(tmp_path, name, files):
     assert store.sizes == {f"sha256:{BASE}": 100}
     assert set(store.holders) >= {image}
     assert lost not in store.holders
+
+
+@pytest.mark.parametrize(
+    ("tagged", "arrived"),
+    [(None, 5), ("1970-01-01T00:00:07.5Z", 7.5), ("1970-01-01T00:00:03Z", 5), ("0001-01-01T00:00:00Z", 5), ("19", 5)],
+)
+def test_an_image_arrives_when_its_text_is_written_or_when_it_is_tagged(tmp_path, tagged, arrived):
+    (tmp_path / "buildkit").mkdir()
+    bolt_writer.write(tmp_path / "buildkit" / "snapshots.db", {})
+    write_layer(tmp_path, BASE, 100)
+    name = write_image(tmp_path, [f"sha256:{BASE}"])
+    imagedb, digest = tmp_path / "image/overlay2/imagedb", name.partition(":")[2]
+    os.utime(imagedb / "content/sha256" / digest, (5, 5))
+    if tagged:
+        (imagedb / "metadata/sha256" / digest).mkdir(parents=True)
+        (imagedb / "metadata/sha256" / digest / "lastUpdated").write_text(tagged)
+    (seen,) = with_store(held_at(tmp_path, images=(image(name),))).images
+    assert seen.arrived == arrived * SECOND
 
 
 def test_a_container_holds_the_layers_of_an_image_that_was_removed_by_force(tmp_path):
@@ -231,7 +259,7 @@ def test_the_containerd_store_is_read_from_its_metadata(tmp_path):
             b"labels": {label + b"content.0": b"sha256:config", label + b"content.1": b"sha256:blob"},
         },
         b"sha256:config": {b"size": varint(3), b"labels": {label + b"snapshot.overlayfs": b"sha256:base"}},
-        b"sha256:blob": {b"size": varint(400)},
+        b"sha256:blob": {b"size": varint(400), b"labels": {label + b"content.blob-gzip": b"sha256:blob"}},
         b"sha256:garbage": {b"size": varint(7)},
         b"sha256:untagged": {b"size": varint(11), b"labels": {label + b"content.0": b"sha256:classic"}},
         b"sha256:classic": {
@@ -251,7 +279,9 @@ def test_the_containerd_store_is_read_from_its_metadata(tmp_path):
         b"mount": {b"snapshots": {b"overlayfs": {b"mount": b""}}},
     }
     images = {
-        b"docker.io/library/app:1": {b"target": {b"digest": b"sha256:index"}},
+        b"docker.io/library/app:1": {b"target": {b"digest": b"sha256:index"}, b"updatedat": GO_TIME},
+        # When the last name was moved away is no arrival.
+        b"moby-dangling@sha256:index": {b"target": {b"digest": b"sha256:index"}, b"updatedat": LATER},
         b"moby-dangling@sha256:untagged": {b"target": {b"digest": b"sha256:untagged"}},
     }
     moby = {
@@ -284,6 +314,8 @@ def test_the_containerd_store_is_read_from_its_metadata(tmp_path):
     def gain(*gone):
         return store.bytes - store.without(gone).bytes
 
+    assert store.references["sha256:blob"] == []
+    assert [one.arrived for one in seen.images if not one.hidden] == [NOW]
     assert gain() == 7
     assert gain("exported") == 607
     assert gain("sha256:index") == 7 + 1 + 2 + 3 + 500
