@@ -62,27 +62,12 @@ def main():
         refuse_place(path, (root, containerd_root(root, "")))
         with locked(options, shared=module.check_mode):
             before = found_ballast(path) if os.path.isdir(os.path.dirname(path)) else None
-            wanted = None
             if options["state"] == "present":
-                disk = disk_of(path, root)
-                wanted = size.in_bytes(disk.total)
-                changed = before is None or not before.will_do(wanted, options["inodes"])
-                try:
-                    if changed:
-                        refuse_full(path, wanted, options["inodes"], before, disk, leave)
-                except NoRoom as problem:
-                    if options["require_room"]:
-                        raise
-                    module.warn(str(problem))
-                    changed, wanted = False, before and before.size
-                if changed and not module.check_mode:
-                    lay(path, wanted, options["inodes"])
+                changed, wanted = have(module, path, root, before, size, leave)
             else:
-                changed = before is not None
+                changed, wanted = before is not None, None
                 if changed and not module.check_mode:
-                    _gone, problems = remove_ballast(path)
-                    if problems:
-                        raise BuildcacheError(f"The ballast could not be removed: {'; '.join(problems)}.")
+                    remove(path)
     result = {"changed": changed, "path": path, "size_bytes": wanted}
     result["filesystems"] = [filesystem_facts(one) for one in filesystems([os.path.dirname(path)])]
     if module._diff:
@@ -90,6 +75,32 @@ def main():
         new = {"size": wanted, "mode": "0600", "inodes": options["inodes"]} if wanted else {}
         result["diff"] = {"before_header": path, "after_header": path, "before": old, "after": new if changed else old}
     module.exit_json(**result)
+
+
+def have(module, path, root, before, size, leave):
+    """Lay the ballast where it is not as it is wanted; return whether it was not, and its bytes in the end. ``before``
+    is the Ballast that is there, ``leave`` as for refuse_full. Raises BadOption, NoRoom and BuildcacheError."""
+    options, disk = module.params, disk_of(path, root)
+    wanted = size.in_bytes(disk.total)
+    if before and before.will_do(wanted, options["inodes"]):
+        return False, wanted
+    try:
+        refuse_full(path, wanted, options["inodes"], before, disk, leave)
+    except NoRoom as problem:
+        if options["require_room"]:
+            raise
+        module.warn(str(problem))
+        return False, before and before.size
+    if not module.check_mode:
+        lay(path, wanted, options["inodes"])
+    return True, wanted
+
+
+def remove(path):
+    """Remove the ballast. Raises BuildcacheError."""
+    _gone, problems = remove_ballast(path)
+    if problems:
+        raise BuildcacheError(f"The ballast could not be removed: {'; '.join(problems)}.")
 
 
 def disk_of(path, data):

@@ -19,7 +19,7 @@ place."""
 
 BESIDE = ".inodes"
 """What the name of the directory of empty files ends with, which stands beside the ballast. They hold inodes as that
-holds bytes: without a free inode dockerd cannot start, however many bytes there are."""
+holds bytes: without a free inode dockerd may not start, however many bytes there are."""
 
 MODE = 0o600
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a step has seen afterwards. Steps that engines carry out are in test_client.py."""
+"""What a step has seen afterwards. Steps that engines carry out are in test_carry_out.py."""
 
 from __future__ import annotations
 
