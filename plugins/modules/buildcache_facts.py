@@ -21,6 +21,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.uses
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.facts import facts_module
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.service import service_of
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.images import image_facts
 
 
 def main():
@@ -45,16 +46,16 @@ def disks(module, observation, deadline):
 
 
 def used(module, client, observation):
-    """Return the Observation with the last uses of its images; where their store cannot be read, as far as they are
-    known without, and that is a warning."""
+    """Return what is told of each image, with its last use; where the image store cannot be read, what is known
+    without, and that is a warning."""
     try:
         seen = with_store(observation)
     except Unreadable as problem:
         module.warn(f"When images were last used is known in part. {problem}")
         seen = with_arrivals(observation, client, [image.id for image in observation.images])
     seen = with_uses(with_ends(seen, client), Memory(client.docker_host).seen)
-    # All the rest is told by what the engine lists.
-    return observation._replace(images=tuple(one for one in seen.images if not one.hidden), uses=seen.uses)
+    # Those that the engine does not list are known for their store alone.
+    return [image_facts(one, seen.uses) for one in seen.images if not one.hidden]
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def facts_module(observe_builders=None, elsewhere=None, ahead=None, measured=Non
     """Run the module. ``observe_builders(options, client)`` returns the Builders beyond the engine's own,
     ``elsewhere`` is as for EngineClient, ``ahead(module, client, pid)`` returns the Obstacles of a restart, and
     ``measured(module, observation, deadline)`` what is told of the disks, and Findings, and ``used(module, client,
-    observation)`` the Observation with the last uses of images; the module without them ends before anything is done
+    observation)`` what is told of each image; the module without them ends before anything is done
     where it takes them."""
     module = AnsibleModule(
         argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **BUILDER_OPTIONS, **OPTIONS), supports_check_mode=True
@@ -64,9 +64,9 @@ def facts_module(observe_builders=None, elsewhere=None, ahead=None, measured=Non
             daemon = daemon_here(options, client, observation)
             pid = observation.engine.pid if options["look_ahead"] else None
             obstacles = ahead(module, client, pid) if pid else ()
-            observation = used(module, client, observation) if options["images"] else observation
+            listed = used(module, client, observation) if options["images"] else None
             disks, more = measured(module, observation, deadline) if options["measure"] else ((), ())
-    told = facts(observation, daemon, builders, options["records"], obstacles, disks, more)
+    told = facts(observation, daemon, builders, options["records"], obstacles, disks, more, listed)
     module.exit_json(ansible_facts={"buildcache": told})
 
 

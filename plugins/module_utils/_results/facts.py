@@ -22,9 +22,10 @@ from .._policy.in_effect import digest, gc_status, reported_policy
 from .._policy.policy import terms
 
 
-def facts(observation, daemon, builders=None, with_records=False, obstacles=(), disks=(), more=()):
+def facts(observation, daemon, builders=None, with_records=False, obstacles=(), disks=(), more=(), listed=None):
     """Return the dict described in the RETURN of buildcache_facts, for an Observation, a Daemon, the Builders, the
-    Obstacles of a restart, the disks as disk.told() has them, and more Findings."""
+    Obstacles of a restart, the disks as disk.told() has them, more Findings, and where all images are to be told what
+    images.image_facts() says of each."""
     engine, builders = observation.engine, builders or Builders()
     status = gc_status(daemon, engine.version)
     return {
@@ -40,7 +41,7 @@ def facts(observation, daemon, builders=None, with_records=False, obstacles=(), 
         },
         "filesystems": [filesystem_facts(filesystem) for filesystem in observation.filesystems],
         "disks": list(disks),
-        "images": _images(observation),
+        "images": _images(observation, listed),
         "builders": [
             *([_embedded(observation, status, with_records)] if builders.embedded else []),
             *(_builder(seen, with_records) for seen in builders.others),
@@ -66,33 +67,17 @@ def _gc_policy(status, daemon):
     }
 
 
-def _images(observation):
+def _images(observation, listed):
     images, used, unread = observation.images, observation.used_image_ids, dict(observation.unread)
     if IMAGES in unread:
         return dict.fromkeys(("count", "untagged", "in_use", "size_bytes", "reclaimable_bytes"))
-    listed = {} if observation.uses is None else {"list": [_image(image, observation.uses) for image in images]}
     return {
         "count": len(images),
         "untagged": sum(image.untagged for image in images),
         "in_use": sum(image.id in used for image in images),
         "size_bytes": None if IMAGE_SIZES in unread else observation.layers_size,
         "reclaimable_bytes": sum(image.unique_size for image in images if image.id not in used),
-        **listed,
-    }
-
-
-def _image(image, uses):
-    use = uses.get(image.id)
-    return {
-        "id": image.id,
-        "tags": list(image.tags),
-        "digests": list(image.digests),
-        "size_bytes": image.size,
-        "unique_bytes": image.unique_size,
-        "created_at": image.created if image.dated else None,
-        "arrived_at": image.arrived / SECOND if image.arrived else None,
-        "last_used_at": use.at / SECOND if use else None,
-        "last_used_by": use.by if use else None,
+        **({} if listed is None else {"list": listed}),
     }
 
 
