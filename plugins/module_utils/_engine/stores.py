@@ -22,8 +22,6 @@ _ROOT = b"containerd.io/gc.root"
 _CONTAINER_CONFIG = _REFERENCE + b"content.moby/container.config"
 """Of what the classic builder ran an image's steps in: held with the image, and no part of its size."""
 _PARENT = b"org.mobyproject.image.parent"
-_NAMELESS = b"moby-dangling@"
-"""How the engine's name for an image begins that has none."""
 _NAME = re.compile("[0-9a-f]{64}")
 _DIGEST = re.compile("[a-z0-9+._-]+:[0-9a-fA-F]{32,}")
 
@@ -216,11 +214,10 @@ def _with_containerd_store(engine, observation):
             references[_snapshot(name)] = [_snapshot(snapshot[b"parent"])]
         if _ROOT in snapshot.get(b"labels", {}):
             holders.setdefault(_ROOT, []).append(_snapshot(name))
-    for name, image in known.get(b"images", {}).items():
+    for image in known.get(b"images", {}).values():
         digest = image[b"target"][b"digest"].decode()
-        # Such a name is given when the last tag is moved away.
-        if not name.startswith(_NAMELESS):
-            arrived[digest] = max(arrived.get(digest, 0), _go_time(image.get(b"updatedat", b"")))
+        # The engine gives a name of its own to what has lost its last tag: when it did then counts, too.
+        arrived[digest] = max(arrived.get(digest, 0), _go_time(image.get(b"updatedat", b"")))
         if digest not in holders:
             holders[digest], platforms = [digest], _image_chains(blobs, digest)
             made_on[digest] = image.get(b"labels", {}).get(_PARENT, b"").decode()
