@@ -12,5 +12,5 @@ import random
 TRIALS = int(os.environ.get("TRIALS") or 30)
 SEED = int(os.environ.get("SEED") or random.randrange(10**6))
 
-QUIET = 20  # seconds between two rounds of builds, so that an age parts them
-ROOM = 12  # seconds that the preview and the run may take before a record of the second round is of that age
+QUIET = 32  # seconds between two rounds of builds, so that an age parts them
+ROOM = 24  # seconds that the preview and the run may take before a record of the second round is of that age

@@ -170,12 +170,15 @@ def do(step, removals, seen, look):
 
 def _with_what_was_known(before, after):
     """Return the Observation ``after`` with what is known by ``before`` alone: when images arrived and were last used,
-    and the images that the engine does not list, on which one that is left was made."""
+    their parents, and the images that the engine does not list, on which one that is left was made."""
     known, seen = {image.id: image for image in before.images}, {image.id for image in after.images}
     hidden = {name: image for name, image in known.items() if image.hidden and name not in seen}
     # One that was not there has come just now.
-    arrived = {name: image.arrived for name, image in known.items()}
-    images = [one._replace(arrived=arrived.get(one.id, after.engine.now)) for one in after.images]
+    new = Image("", (), 0, 0, 0, arrived=after.engine.now)
+    images = []
+    for one in after.images:
+        was = known.get(one.id, new)
+        images.append(one._replace(arrived=was.arrived, parent=one.parent or was.parent))
     # Grows, as parents have parents.
     for image in images:
         images += filter(None, [hidden.pop(image.parent, None)])

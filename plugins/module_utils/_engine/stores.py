@@ -128,7 +128,11 @@ def _seen(observation, store, made_on, arrived, uncounted=frozenset()):
         layers = sum(store.sizes.get(key, 0) for key in {*store.layers.get(name, ())})
         # While it is hidden no layer counts as its own (see plan).
         hidden.append(Image(name, (), size, size - layers, 0, parent=made_on[name], hidden=True))
-    images = [image._replace(arrived=arrived.get(image.id, 0)) for image in observation.images]
+    images = [
+        # The engine tells the parent that one of the names has, and hides what any of them has for one.
+        image._replace(arrived=arrived.get(image.id, 0), parent=image.parent or made_on.get(image.id, ""))
+        for image in observation.images
+    ]
     return observation._replace(store=store, images=(*images, *hidden))
 
 
@@ -218,9 +222,10 @@ def _with_containerd_store(engine, observation):
         digest = image[b"target"][b"digest"].decode()
         # The engine gives a name of its own to what has lost its last tag: when it did then counts, too.
         arrived[digest] = max(arrived.get(digest, 0), _go_time(image.get(b"updatedat", b"")))
+        # Each name has labels of its own: of an image that was loaded under a second one, the first has the parent.
+        made_on[digest] = made_on.get(digest) or image.get(b"labels", {}).get(_PARENT, b"").decode()
         if digest not in holders:
             holders[digest], platforms = [digest], _image_chains(blobs, digest)
-            made_on[digest] = image.get(b"labels", {}).get(_PARENT, b"").decode()
             # BuildKit compares no other chain than the whole (snapshot/imagerefchecker/checker.go), and counts the
             # ancestors of a shared record as shared in turn.
             chains[digest] = [held[-1] for held in platforms if held]

@@ -354,6 +354,29 @@ def test_a_blob_that_is_not_compressed_is_not_its_layers_snapshot(tmp_path):
     assert store.without(["sha256:image"]).bytes == 0
 
 
+@pytest.mark.parametrize("names", [("c:1", "loaded:1"), ("loaded:1", "c:1")])
+def test_an_image_has_the_parent_that_any_of_its_names_has(tmp_path, names):
+    """An image that is loaded under a second name has no parent there, and the engine tells that of either name."""
+    for directory in ("io.containerd.metadata.v1.bolt", "io.containerd.snapshotter.v1.overlayfs"):
+        (tmp_path / directory).mkdir(parents=True)
+    label = {b"labels": {b"org.mobyproject.image.parent": b"sha256:parent"}}
+    child, parent = {b"target": {b"digest": b"sha256:child"}}, {b"target": {b"digest": b"sha256:parent"}}
+    images = {name.encode(): {**child, **(label if name == "c:1" else {})} for name in names}
+    images[b"moby-dangling@sha256:parent"] = parent
+    content = {name: {b"size": varint(1)} for name in (b"sha256:child", b"sha256:parent")}
+    moby = {b"content": {b"blob": content}, b"images": images}
+    bolt_writer.write(tmp_path / "io.containerd.metadata.v1.bolt" / "meta.db", {b"v1": {b"moby": moby}})
+    bolt_writer.write(tmp_path / "io.containerd.snapshotter.v1.overlayfs" / "metadata.db", {b"v1": {b"snapshots": {}}})
+    listed = held_at(tmp_path, images=[image("sha256:child", ["c:1", "loaded:1"])])
+    held = with_store(
+        listed._replace(engine=listed.engine._replace(image_store="containerd", storage_driver="overlayfs"))
+    )
+    assert {one.id: (one.parent, one.hidden) for one in held.images} == {
+        "sha256:child": ("sha256:parent", False),
+        "sha256:parent": ("", True),
+    }
+
+
 def test_a_store_that_cannot_be_read_is_reported_with_what_helps(monkeypatch):
     with pytest.raises(Unreadable, match="snapshots.db cannot be read: .* please report it"):
         with_store(observation())
