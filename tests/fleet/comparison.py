@@ -49,7 +49,7 @@ def fill(chance, host):
     """Return a script that makes a few builds in chains and forks, tags, untags, and runs containers."""
     mounts = fleet.hosts()[host]["lab_kind"] != "docker20"  # whose Dockerfile frontend knows no mounts
     script = lived_in.life(chance) if chance.random() < 0.7 else ""
-    for _build in range(chance.randint(2, 4)):
+    for _build in range(chance.randint(1, 3)):
         dockerfile = builds.some_steps(chance, least=0, mounts=0.15 if mounts else 0)
         if chance.random() < 0.2:
             # A stage that the image only copies from: its records are never exported.
@@ -63,7 +63,7 @@ def fill(chance, host):
     if chance.random() < 0.3:
         # One that has ended, or one that runs for longer than any trial takes.
         image, command = f"image{chance.randrange(4)}:1", chance.choice(("true", "sleep 900"))
-        detach = "--detach" if command != "true" else ""
+        detach = "--detach --stop-signal KILL" if command != "true" else ""
         script += f"docker run {detach} --network none {image} /bin/busybox {command} >/dev/null 2>&1 || true\n"
     return script
 

@@ -161,7 +161,7 @@ rm -rf $root/image/$driver/layerdb/sha256/0000* $root/image/$driver/imagedb/cont
 def life(chance):
     """Return a script that does a few of these things, drawn by ``chance``."""
     script = ""
-    for _thing in range(chance.randint(3, 6)):
+    for _thing in range(chance.randint(2, 4)):
         number, tag = chance.randrange(3), f"c{chance.randrange(4)}:1"
         steps = [chance.randrange(4) for _step in range(chance.randint(1, 3))]
         thing = chance.randrange(10)
@@ -195,7 +195,8 @@ def life(chance):
             script += push(f"image{number}:1", name(number), "b") + commit(f"image{number}:1", "", number)
         else:
             script += classic(tag, steps) + f"docker tag {tag} other:{number}\n"
-            state = chance.choice(("create", "run", "run --detach"))
+            # One that is not asked to end keeps a restart of dockerd waiting.
+            state = chance.choice(("create", "run", "run --detach --stop-signal KILL"))
             command = "sleep 900" if "detach" in state else "true"
             script += f"docker {state} --network none {tag} /bin/busybox {command} >/dev/null\n"
             script += chance.choice(("", f"docker rmi --force {tag} other:{number} >/dev/null 2>&1 || true\n"))
