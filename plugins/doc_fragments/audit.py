@@ -13,8 +13,8 @@ options:
   audit_log:
     description:
       - Path of a file on the host to which each object that was really removed, or each policy that was changed, is
-        appended as a line of JSON. C(docs/audit_log.md) describes the lines. Without it nothing is logged; check mode logs
-        nothing.
+        appended as a line of JSON. C(docs/audit_log.md) describes the lines. Without it nothing is logged, and nothing
+        in check mode.
       - The directory has to be there. The file is made with mode 0640. A symbolic link is refused.
       - What cannot be logged, as on a full disk, is a warning and fails nothing.
       - M(buildfleet.buildcache.buildcache_trace) finds in it when something went, and why.
