@@ -50,8 +50,8 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.tra
 
 def trace_table(hostvars, limit=50):
     """Return the lines of the table."""
-    if int(limit) < 1:
-        raise AnsibleFilterError(f"trace_limit: {limit} lines are none. Give 1 or more, or leave it out.")
+    if not str(limit).isdecimal() or int(limit) < 1:
+        raise AnsibleFilterError(f"trace_limit: {limit!r} is no number of lines. Give 1 or more, or leave it out.")
     hosts = {}
     for one in hostvars:
         result = one.get("trace_result") or {}

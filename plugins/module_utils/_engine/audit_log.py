@@ -4,8 +4,9 @@
 
 """The edge to an audit log: a file of JSON lines on the host, to which runs append what they have removed.
 
-A run makes one write(2) with O_APPEND, so that runs side by side never tear each other's lines. Who is to rotate holds
-a lock of the file meanwhile (flock); who does not get that appends all the same, to the file that is being renamed.
+A run makes one write(2) with O_APPEND, so that runs side by side never tear each other's lines. It holds a lock of the
+file meanwhile (flock), without which none rotates it: the host's lock is not held for engines elsewhere. Whoever can
+read the file can hold its lock; so a run that does not get it appends without.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 from contextlib import suppress
 
 from .._base.errors import BadOption, BuildcacheError
@@ -21,6 +23,10 @@ from .._base.units import parse_size
 OLDER = 3
 """How many files are kept beside the one that is written: .1, the youngest, and so on."""
 
+_PATIENCE = 10.0
+"""Seconds to wait for the lock."""
+
+_POLL = 0.02
 _MODE = 0o640
 # Nothing that somebody has put there may lead elsewhere, or hold a run up.
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -63,34 +69,46 @@ class AuditLog:
         return max(data[:written].count(b"\n") - len(start), 0), problem
 
     def _opened(self, more):
-        """Return a descriptor to append so many bytes by, and "" or why the file could not be rotated."""
-        descriptor = _open(self.path)
-        try:
-            if not self._rotated(descriptor, more):
-                return descriptor, ""
-        except OSError as error:
-            return descriptor, f"It could not be rotated: {_words(error)}"
-        os.close(descriptor)
-        return _open(self.path), ""
+        """Return a descriptor to append so many bytes by, with the lock where it is to be had, and "" or why the file
+        could not be rotated."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            descriptor = _open(self.path)
+            try:
+                if not _locked(descriptor, end):
+                    return descriptor, ""
+                status = os.fstat(descriptor)
+                if self._is_at_path(status):
+                    if not status.st_size or status.st_size + more <= self._max:
+                        return descriptor, ""
+                    self._rotate()
+            except OSError as error:
+                return descriptor, f"It could not be rotated: {_words(error)}"
+            # By now another file is at the path, or will be.
+            os.close(descriptor)
 
-    def _rotated(self, descriptor, more):
-        """Rotate where so many bytes more are too many; return whether the file at the path is another one then."""
-        status = os.fstat(descriptor)
-        if not status.st_size or status.st_size + more <= self._max:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(status, os.lstat(self.path)):
-                return True
-        except BlockingIOError:
-            return False
-        except FileNotFoundError:
-            return True
+    def _is_at_path(self, status):
+        with suppress(FileNotFoundError):
+            return os.path.samestat(status, os.lstat(self.path))
+        return False
+
+    def _rotate(self):
         names = names_of(self.path)
         for younger, older in reversed(list(zip(names, names[1:]))):
             with suppress(FileNotFoundError):
                 os.rename(younger, older)
-        return True
+
+
+def _locked(descriptor, end):
+    """Wait for the lock of a file until then, by the monotonic clock; return whether it is to be had."""
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_POLL)
 
 
 def names_of(path):

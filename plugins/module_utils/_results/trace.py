@@ -168,7 +168,11 @@ def _what(entry):
     short = (entry.get("id") or "").rpartition(":")[2]
     short = short[:_SHORTEST_ID] if re.fullmatch("[0-9a-f]{64}", short) else short
     tags = entry.get("tags") or ()
-    names = [tag for tag in tags if "@" not in tag] or tags or [entry[key] for key in ("name", "type") if isinstance(entry.get(key), str)]
+    names = (
+        [tag for tag in tags if "@" not in tag]
+        or tags
+        or [entry[key] for key in ("name", "type") if isinstance(entry.get(key), str)]
+    )
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return f"{entry.get('kind')} {names[0]}{more} ({short})" if names else f"{entry.get('kind')} {short}"
 

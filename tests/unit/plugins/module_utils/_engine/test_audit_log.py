@@ -11,7 +11,8 @@ import fcntl
 import json
 import os
 import stat
-from multiprocessing import get_context
+import subprocess
+import sys
 
 import pytest
 
@@ -91,7 +92,8 @@ def test_a_log_that_grows_too_large_is_rotated_and_a_run_never_divided(tmp_path)
     assert len(path.read_text().splitlines()) == 40
 
 
-def test_who_holds_the_lock_keeps_the_file_from_being_rotated_and_no_line_from_being_written(tmp_path):
+def test_who_holds_the_lock_keeps_the_file_from_being_rotated_and_no_line_from_being_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(audit_log, "_PATIENCE", 0.1)
     path = tmp_path / "log"
     AuditLog(str(path), "100B").append([LINE])
     with path.open() as held:
@@ -113,22 +115,25 @@ def test_a_log_that_cannot_be_rotated_grows_on_and_says_so(tmp_path, monkeypatch
     assert logged == 1 and "could not be rotated: Read-only" in problem
 
 
-def _write(path, number, barrier):
-    barrier.wait()
-    for each in range(40):
-        lines = [json.dumps({"who": number, "run": each, "line": line, "text": LINE * 3}) for line in range(7)]
-        assert AuditLog(path, "100KB").append(lines) == (7, "")
+_WRITER = """
+import json, sys
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.audit_log import AuditLog
+
+path, number = sys.argv[1:]
+sys.stdin.read()
+for run in range(40):
+    lines = [json.dumps({"who": number, "run": run, "line": line, "text": "x" * 300}) for line in range(7)]
+    assert AuditLog(path, "100KB").append(lines) == (7, "")
+"""
 
 
 def test_processes_that_write_side_by_side_tear_no_line_and_lose_none(tmp_path):
-    path, context = str(tmp_path / "log"), get_context("fork")
-    barrier = context.Barrier(3)
-    writers = [context.Process(target=_write, args=(path, number, barrier)) for number in range(3)]
+    path, environment = str(tmp_path / "log"), dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    commands = [[sys.executable, "-c", _WRITER, path, str(number)] for number in range(3)]
+    writers = [subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) for command in commands]
     for one in writers:
-        one.start()
-    for one in writers:
-        one.join(120)
-    assert [one.exitcode for one in writers] == [0] * 3
+        one.stdin.close()
+    assert [one.wait(120) for one in writers] == [0] * 3
     found = [json.loads(line) for line in lines_of(path)]
     seen = {(one["who"], one["run"], one["line"]) for one in found}
     assert len(found) == len(seen) == 3 * 40 * 7
@@ -179,3 +184,24 @@ def test_a_file_that_is_rotated_while_the_log_is_opened_is_read_once(tmp_path, m
     monkeypatch.setattr(audit_log.os, "open", open_and_rotate)
     assert lines_of(path) == ["a"]
     assert lines_of(str(tmp_path / "none")) == [] and names_of("/l") == ["/l", "/l.1", "/l.2", "/l.3"]
+
+
+def test_a_disk_that_is_really_full_keeps_whole_lines(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(disk)], stderr=subprocess.PIPE, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"this machine does not let root mount: {done.stderr.decode().strip()}")
+    try:
+        log = AuditLog(str(disk / "log"), "1MB")
+        logged, problem = log.append([f"{number:03} {LINE[:95]}" for number in range(200)])
+        assert problem == "No space left on device." and 0 < logged < 90
+        assert log.append(["more"]) == (0, "No space left on device.")
+        whole = (disk / "log").read_bytes().split(b"\n")[:-1]
+        assert [line[:3] for line in whole] == [b"%03d" % number for number in range(logged)]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -130,9 +130,7 @@ def test_the_table_has_the_youngest_of_all_hosts_and_says_what_is_not_known():
     assert headings.split() == ["host", "time", "what", "bytes", "why"]
     record = f"h2    2026-01-10T11:00:00Z  build_cache regular ({RECORD['id']})"
     assert newest.startswith(record) and newest.endswith("  -      build_cache, types regular internal")
-    named = (
-        "2026-01-10T10:00:00Z  images reg.example.com:5000/team/app:1.2 (0123456789ab)  2KB    "
-    )
+    named = "2026-01-10T10:00:00Z  images reg.example.com:5000/team/app:1.2 (0123456789ab)  2KB    "
     assert second.startswith(f"h1    {named}")
     assert third.startswith("h1    2026-01-09T10:00:00Z  images busybox:latest (999999999999)")
     assert rest == [
