@@ -128,7 +128,6 @@ def test_what_went_is_logged_and_traced_and_the_last_cleanup_told(built, tmp_pat
         (row,) = [line for line in lines[1:] if line.startswith(f"{host} ") and "images old/tool:1" in line]
         assert row.endswith("images_remove old/**"), row
     assert lines[len(built) + 1 :] == [f"{torn}: 1 lines of the log cannot be read"], output
-    assert trace("nobody/knows", "-l", torn)[1][0] == "nothing was found"
 
     # By the beginning of an id; with a host that cannot be reached, one without a log, and more than is to be shown.
     (first, *_rest) = entries[torn]
@@ -139,11 +138,7 @@ def test_what_went_is_logged_and_traced_and_the_last_cleanup_told(built, tmp_pat
     assert f"containers ended ({first['id'][:12]})" in lines[1], lines
     lines = trace(daemon.CONFIG, "-l", torn)[1]
     assert "module buildcache_gc_policy, state present" in lines[1], lines
-    status, lines, output = trace("**", "-e", "trace_limit=1", "-e", f"trace_audit_log={DIRECTORY}/none", "-l", torn)
+    status, lines, output = trace("**", "-e", f"trace_audit_log={DIRECTORY}/none", "-l", torn)
     assert lines == ["nothing was found", f"{torn}: no log: there is no such file"], output
-    images = sum(one["kind"] == "images" and bool(one["tags"]) for one in entries[torn])
-    assert trace("**", "-e", "trace_limit=1", "-l", torn)[1][2] == (
-        f"and {images - 1} more" if images > 1 else f"{torn}: 1 lines of the log cannot be read"
-    )
     status, lines, output = trace("")
     assert status == 2 and "Say what is sought in object" in output, output

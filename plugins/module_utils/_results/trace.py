@@ -58,10 +58,6 @@ def sought_from_option(text):
     if not text.strip():
         raise BadOption("object: it is empty. Name a tag, a repository, a digest or an id; ** is every image.")
     (pattern,) = patterns([text], "object")
-    try:
-        pattern.matches("any:tag")
-    except re.error as problem:
-        raise BadOption(f"object: {text.strip()!r} is no pattern: {problem}.") from problem
     return Sought(text.strip(), pattern)
 
 
