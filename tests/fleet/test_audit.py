@@ -108,6 +108,13 @@ def test_what_went_is_logged_and_traced_and_the_last_cleanup_told(built, tmp_pat
     for host, facts in fleet.facts().items():
         assert told(facts) == last(again[host]) and facts["last_cleanup"]["removed"] == 0, host
 
+    failed, known = fleet.play(
+        [fleet.task("buildcache_prune", {"api_version": "1.99"}), fleet.task("buildcache_facts")]
+    )
+    for host, result in failed.items():
+        now = known[host]["ansible_facts"]["buildcache"]["last_cleanup"]
+        assert now["failed"] and now["msg"] == result["msg"] and now["freed_bytes"] is None, (host, now)
+
     # As the full disk leaves it that cuts a line off.
     torn = next(iter(built))
     fleet.shell(f'printf \'{{"time": "2026-\' >>{LOG}', [torn])

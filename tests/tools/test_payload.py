@@ -27,7 +27,7 @@ CEILINGS = {
     "facts_engine": (1.36, "what the engine obeys: policies are read and held to what is known to be wrong with them"),
     "prune": (2.08, "with other builders, or for facts: a prune and all that facts tell, for one look in place of two"),
     "facts": (
-        1.83,
+        1.84,
         "with other builders, for what a restart would meet, for last uses, or for who holds what on the disk",
     ),
     "gc_policy": (1.66, "policies are read, written and held to what is known to be wrong, in files and builders"),

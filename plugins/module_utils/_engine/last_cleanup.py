@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 
+from .._base.errors import BuildcacheError
 from .state import keep, kept, name_of
 
 _FIGURES = ("freed_bytes", "predicted_bytes", "reported_bytes", "shortfall_bytes", "msg")
@@ -19,8 +21,23 @@ def keep_cleanup(docker_host, result, at):
     epoch. To keep it is no condition for working."""
     told = {name: result.get(name) for name in _FIGURES}
     removed = sum(step["removed"]["count"] for step in result["steps"])
+    _keep(docker_host, dict(told, at=at, removed=removed, failed=bool(result["msg"])))
+
+
+@contextmanager
+def failure_kept(docker_host, check_mode):
+    """Keep why a prune failed that has come to no result; what it came to is not known then."""
+    try:
+        yield
+    except BuildcacheError as problem:
+        if not check_mode:
+            _keep(docker_host, {"at": time.time(), "failed": True, "msg": str(problem)})
+        raise
+
+
+def _keep(docker_host, told):
     with suppress(OSError):
-        keep(name_of("cleanup", docker_host), dict(told, at=at, removed=removed, failed=bool(result["msg"])))
+        keep(name_of("cleanup", docker_host), told)
 
 
 def last_cleanup(docker_host):

@@ -15,7 +15,7 @@ from .._cache.plan import aimed
 from .._cache.stages import STAGE_OPTIONS
 from .._engine.address import socket_path
 from .._engine.client import Deadline, EngineClient
-from .._engine.last_cleanup import keep_cleanup
+from .._engine.last_cleanup import failure_kept, keep_cleanup
 from .._engine.lock import locked
 from .._engine.observe import observe
 from .._engine.prune import carry_out, decide, pretend, settled
@@ -120,7 +120,7 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None, counted=None
         if not here or any(option and not able for option, able in asked):
             leave_to_the_whole(module)
         audit = audited(module) if options["audit_log"] is not None else None
-        with locked(options, shared=module.check_mode):
+        with locked(options, shared=module.check_mode), failure_kept(options["docker_host"], module.check_mode):
             unheard = Unheard(options["docker_host"])
             deadline, client = Deadline(seconds), EngineClient(options, elsewhere)
             memory = memory_of(options["docker_host"]) if wanted.by_use else None

@@ -8,7 +8,9 @@ import json
 
 import pytest
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import EngineError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.last_cleanup import (
+    failure_kept,
     keep_cleanup,
     last_cleanup,
 )
@@ -41,6 +43,21 @@ def test_the_last_cleanup_of_each_engine_is_known(state):
     other = last_cleanup("unix:///other.sock")
     assert other["failed"] and other["msg"] == "images: no" and other["shortfall_bytes"] == 4
     assert {file.stat().st_mode & 0o777 for file in state.iterdir()} == {0o600} and len(list(state.iterdir())) == 2
+
+
+def test_of_one_that_came_to_no_result_it_is_known_why(state):
+    keep_cleanup(SOCKET, RESULT, 1.5)
+    for check_mode in (True, False):
+        with pytest.raises(EngineError), failure_kept(SOCKET, check_mode):
+            raise EngineError("it does not answer")
+        assert last_cleanup(SOCKET)["failed"] is not check_mode
+    told = last_cleanup(SOCKET)
+    assert told.pop("at") > 1.5 and told.pop("msg") == "it does not answer" and told.pop("failed")
+    assert set(told) == {name for name in RESULT if name.endswith("_bytes")} | {"removed", "shortfall_bytes"}
+    assert set(told.values()) == {None}
+    with failure_kept(SOCKET, False):
+        keep_cleanup(SOCKET, RESULT, 2.5)
+    assert last_cleanup(SOCKET)["removed"] == 5
 
 
 @pytest.mark.parametrize("text", ["{broken", "[]", json.dumps(None)])
