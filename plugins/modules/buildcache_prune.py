@@ -9,11 +9,12 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.pr
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.inodes import with_inodes
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk import SdkTransport
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.prune import prune_module
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.prune_audit import Audited
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.prune_facts import Looked
 
 
 def main():
-    prune_module(Others, SdkTransport, Looked, with_inodes)
+    prune_module(Others, SdkTransport, Looked, with_inodes, Audited)
 
 
 if __name__ == "__main__":

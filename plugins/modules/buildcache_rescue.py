@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -16,11 +17,13 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.home
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.host import containerd_root, filesystems
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.lock import locked
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.arguments import (
+    AUDIT_OPTIONS,
     CONNECTION_OPTIONS,
     LOCK_OPTIONS,
     errors_reported,
     go_on_unheard,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.audit import Audit
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.service import runner
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._rescue.ballast import NAME, refuse_place
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._rescue.plan import (
@@ -34,6 +37,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._rescue.plan
     wanted_from_options,
     without,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.audit import removed_by_rescue
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.rescue import (
     rescue_failure,
     rescue_result,
@@ -46,6 +50,7 @@ OPTIONS = {
     "package_caches": {"type": "bool", "default": False},
     "root_dir": {"type": "path"},
     "until_free": {"type": "str"},
+    **AUDIT_OPTIONS,
 }
 
 
@@ -54,6 +59,7 @@ def main():
     options = module.params
     with errors_reported(module):
         wanted = wanted_from_options(options)
+        audit = Audit(module) if options["audit_log"] is not None else None
         with locked(options, shared=module.check_mode):
             sources, root, ballast = sources_of(wanted, options, runner(module))
             places = [root, containerd_root(root, ""), *(source.directory for source in sources)]
@@ -63,11 +69,15 @@ def main():
             for source in sources:
                 one, after = given_up(source, after, wanted.until_free, module.check_mode)
                 given.append(one)
+            if audit and not module.check_mode:
+                logged = audit.keep(removed_by_rescue(given, options, time.time_ns()))
     if not module.check_mode:
         after = filesystems(places)
         warn_of_tails(module, given)
     result = rescue_result(given, before, after, wanted.until_free, module.check_mode, module._diff)
     result["ballast"] = ballast and {"path": ballast.path, "size_bytes": ballast.size, "inodes": ballast.inodes}
+    if audit and not module.check_mode:
+        result["audit"] = logged
     failed = rescue_failure(given)
     if failed:
         module.fail_json(msg=failed, **result)

@@ -57,7 +57,8 @@ def in_one(module):
 
 def lean_will_do(arguments):
     """Whether the options of a task ask for an engine's own builder over a socket of the host and nothing beyond that,
-    nor a prune for facts or for inodes, nor facts for what a restart would meet, for each image or for the whole disk.
+    nor a prune for facts, inodes or an audit log, nor facts for what a restart would meet, for each image or for the
+    whole disk.
 
     They are as the task has them: whatever cannot be told from them, the module on the host tells.
     """
@@ -66,5 +67,5 @@ def lean_will_do(arguments):
     more = [boolean(arguments.get(option) or False, strict=False) for option in asked]
     host = arguments.get("docker_host") or arguments.get("docker_url") or ""
     elsewhere = "://" in host and "unix://" not in host
-    more.append(arguments.get("high_inodes"))
+    more += [arguments.get("high_inodes"), arguments.get("audit_log")]
     return arguments.get("builders") in _OWN_ALONE and not elsewhere and not any(more)

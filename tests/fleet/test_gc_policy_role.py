@@ -237,6 +237,8 @@ SURVEYED_CLEANUP = {"cleanup_types": "regular,source.local", "cleanup_all": "fal
 SCRATCH = "/run"
 """A directory of every host, in memory."""
 
+TRACE = {"object": "team/app:1", "trace_audit_log": f"{SCRATCH}/buildcache.jsonl"}
+
 RUNS = {
     "survey": [
         ("prepare", survey("prepare", prepare_buildx="no")),
@@ -248,6 +250,7 @@ RUNS = {
         ("site", {**survey("cleanup"), **survey("gc_policy", **SURVEYED_POLICY)}),
         ("rescue", {**survey("cleanup"), **survey("rescue", rescue_ballast="default", rescue_until_free="1%")}),
         ("cleanup_metrics", {**survey("cleanup"), **survey("metrics", metrics_directory=SCRATCH)}),
+        ("trace", {**TRACE, "trace_since": "", "trace_limit": "", "buildcache_hosts": ""}),
     ],
     "JSON": [
         ("prepare", {"prepare_buildx": False}),
@@ -259,6 +262,7 @@ RUNS = {
         ("site", POLICY),
         ("rescue", {"rescue_container_logs_over": "1GB", "rescue_ballast_again": False}),
         ("cleanup_metrics", {"metrics_directory": SCRATCH, "metrics_builders": ["default"]}),
+        ("trace", {"object": "team/app", "trace_limit": 5}),
     ],
 }
 

@@ -24,15 +24,16 @@ CEILINGS = {
         1.41,
         "what most hosts run, every night: the plan, by marks and stages too, no builders and no policies",
     ),
-    "facts_engine": (1.35, "what the engine obeys: policies are read and held to what is known to be wrong with them"),
-    "prune": (2.02, "with other builders, or for facts: a prune and all that facts tell, for one look in place of two"),
+    "facts_engine": (1.36, "what the engine obeys: policies are read and held to what is known to be wrong with them"),
+    "prune": (2.08, "with other builders, or for facts: a prune and all that facts tell, for one look in place of two"),
     "facts": (
-        1.83,
+        1.84,
         "with other builders, for what a restart would meet, for last uses, or for who holds what on the disk",
     ),
-    "gc_policy": (1.62, "policies are read, written and held to what is known to be wrong, in files and builders"),
-    "rescue": (1.33, "what a full host can give up, and where dockerd would keep its data if it ran"),
+    "gc_policy": (1.66, "policies are read, written and held to what is known to be wrong, in files and builders"),
+    "rescue": (1.34, "what a full host can give up, and where dockerd would keep its data if it ran"),
     "ballast": (1.30, "where dockerd would keep its data if it ran: its flags, its unit and its file are read"),
+    "trace": (1.12, "one object is sought among the lines of a log: options, patterns of names and the log's files"),
     "restart": (1.72, "dockerd is watched, tried before, brought back, and asked what it obeys and holds"),
 }
 

@@ -50,11 +50,11 @@ def remove_orphans(options, client, orphans, deadline):
     """Remove what is to go, and return the Orphans with what went; one that has come to be used meanwhile stays."""
     removed, errors, left, sizes = [], [], list(orphans.left), orphans.sizes
     for one in orphans.going:
-        now = looked_at(one, options, client) if one.container else one
-        if not now.may_go(time.time_ns(), orphans.unused_for):
-            left.append(now)
-            continue
         try:
+            now = looked_at(one, options, client) if one.container else one
+            if not now.may_go(time.time_ns(), orphans.unused_for):
+                left.append(now)
+                continue
             if one.container:
                 client.remove_container(one.container, deadline, force=True)
                 removed.append(one.container)

@@ -53,7 +53,8 @@ def split_reference(reference):
 
 
 def patterns(words, option):
-    """Return the Patterns of an option's words, () where it is not set. Raises BadOption for an empty list, or word.
+    """Return the Patterns of an option's words, () where it is not set. Raises BadOption for an empty list, or word,
+    and for one that is no pattern.
 
     ``*`` and ``?`` stand for anything but a slash, ``**`` for anything, ``[a-c]`` for one of some characters; a word of
     12 to 64 hexadecimal digits is an id, or its beginning.
@@ -74,7 +75,12 @@ def _pattern(word, option):
     name, tag, digest = split_reference(_HUB.sub("", word))
     if not name:
         raise BadOption(f"{option}: {word!r} names no repository. Write one before the tag, such as team/base:*.")
-    return Pattern(word, _expression(name), _expression(digest or tag or "*"), bool(digest), "")
+    found = Pattern(word, _expression(name), _expression(digest or tag or "*"), bool(digest), "")
+    try:
+        re.compile(found.names + found.tags)
+    except re.error as problem:
+        raise BadOption(f"{option}: {word!r} is no pattern: {problem}.") from problem
+    return found
 
 
 def _expression(text):

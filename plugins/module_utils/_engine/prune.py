@@ -29,12 +29,14 @@ _FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Done:
-    """What one step did: the ids that went, the bytes that the engine claims for them, and how it failed if it did."""
+    """What one step did: the ids that went, the bytes that the engine claims for them, how it failed if it did, and
+    when that was seen, in nanoseconds since the epoch, 0 where nobody has looked."""
 
     planned: Planned
     ids: tuple[str, ...] = ()
     bytes: int = 0
     error: str | None = None
+    at: int = 0
 
     @property
     def step(self):
@@ -43,7 +45,7 @@ class Done:
 
     def and_then(self, later):
         """Return what this and a later try of the step did, as one."""
-        return Done(self.planned, self.ids + later.ids, self.bytes + later.bytes, later.error)
+        return Done(self.planned, self.ids + later.ids, self.bytes + later.bytes, later.error, later.at or self.at)
 
 
 class Decided(NamedTuple):
@@ -165,7 +167,7 @@ def do(step, removals, seen, look):
             error += f" What it had removed by then could not be seen: {problem}"
     if cut_off:
         ids += _gone(step.step, seen, after, ids)
-    return Done(step, tuple(ids), reported, error), after
+    return Done(step, tuple(ids), reported, error, after.engine.now), after
 
 
 def _with_what_was_known(before, after):

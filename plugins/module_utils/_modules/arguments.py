@@ -66,6 +66,12 @@ BUILDER_OPTIONS = {
     "buildx_config": {"type": "path"},
 }
 
+AUDIT_OPTIONS = {
+    "audit_log": {"type": "path"},
+    "audit_log_max_size": {"type": "str", "default": "10MB"},
+    "run_id": {"type": "str"},
+}
+
 LOCK_OPTIONS = {"lock_timeout": {"type": "str", "default": "10m"}}
 
 SERVICE_OPTIONS = {

@@ -15,6 +15,7 @@ from .._builders.reported import reported_rules
 from .._dockerd.daemon import local_daemon
 from .._engine.address import socket_path
 from .._engine.client import Deadline, EngineClient
+from .._engine.last_cleanup import last_cleanup
 from .._engine.lock import locked
 from .._engine.observe import observe
 from .._policy.in_effect import Daemon
@@ -66,7 +67,8 @@ def facts_module(observe_builders=None, elsewhere=None, ahead=None, measured=Non
             obstacles = ahead(module, client, pid) if pid else ()
             listed = used(module, client, observation) if options["images"] else None
             disks, more = measured(module, observation, deadline) if options["measure"] else ((), ())
-    told = facts(observation, daemon, builders, options["records"], obstacles, disks, more, listed)
+            last = last_cleanup(client.docker_host)
+    told = facts(observation, daemon, builders, options["records"], obstacles, disks, more, listed, last)
     module.exit_json(ansible_facts={"buildcache": told})
 
 

@@ -15,6 +15,7 @@ from .._cache.plan import aimed
 from .._cache.stages import STAGE_OPTIONS
 from .._engine.address import socket_path
 from .._engine.client import Deadline, EngineClient
+from .._engine.last_cleanup import failure_kept, keep_cleanup
 from .._engine.lock import locked
 from .._engine.observe import observe
 from .._engine.prune import carry_out, decide, pretend, settled
@@ -22,6 +23,7 @@ from .._engine.unheard import Unheard
 from .._results.marks import shortfall
 from .._results.prune import all_here, failures, prune_result, unmatched_names, warnings
 from .arguments import (
+    AUDIT_OPTIONS,
     BUILDER_OPTIONS,
     CONNECTION_OPTIONS,
     LOCK_OPTIONS,
@@ -66,6 +68,7 @@ OPTIONS = {
     "facts": {"type": "bool", "default": False},
     # The one of _dockerd.daemon, which is not sent to hosts for its sake.
     "config_file": {"type": "path"},
+    **AUDIT_OPTIONS,
 }
 OPTIONS["stages"] = {
     "type": "list",
@@ -97,11 +100,12 @@ def memory_of(docker_host):
     return Memory(docker_host)
 
 
-def prune_module(others_to_prune=None, elsewhere=None, looked=None, counted=None):
+def prune_module(others_to_prune=None, elsewhere=None, looked=None, counted=None, audited=None):
     """Run the module. ``others_to_prune(options, wanted, client, filesystems)`` returns the builders beyond the
     engine's own, as NoOthers, ``elsewhere`` is as for EngineClient, ``looked(options, client, observation)`` what makes
-    facts, as prune_facts.Looked, and ``counted(observation, deadline)`` the Observation with its inodes; the module
-    without them ends before anything is done where it takes one."""
+    facts, as prune_facts.Looked, ``counted(observation, deadline)`` the Observation with its inodes, and
+    ``audited(module)`` what keeps the audit log, as prune_audit.Audited; the module without them ends before anything
+    is done where it takes one."""
     module = AnsibleModule(
         argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **BUILDER_OPTIONS, **OPTIONS), supports_check_mode=True
     )
@@ -112,9 +116,11 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None, counted=None
         others_asked = set(options["builders"]) != {EMBEDDED} or options["remove_orphaned_state"]
         here = elsewhere or socket_path(options["docker_host"])
         asked = ((others_asked, others_to_prune), (options["facts"], looked), (options["high_inodes"], counted))
+        asked += ((options["audit_log"] is not None, audited),)
         if not here or any(option and not able for option, able in asked):
             leave_to_the_whole(module)
-        with locked(options, shared=module.check_mode):
+        audit = audited(module) if options["audit_log"] is not None else None
+        with locked(options, shared=module.check_mode), failure_kept(options["docker_host"], module.check_mode):
             unheard = Unheard(options["docker_host"])
             deadline, client = Deadline(seconds), EngineClient(options, elsewhere)
             memory = memory_of(options["docker_host"]) if wanted.by_use else None
@@ -133,7 +139,11 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None, counted=None
                 if others_asked or any(step.ids for step in decided.steps):
                     unheard.begin()
                 done, after = carry_out(wanted, client, decided, deadline)
-                pruned, orphans = others.prune(deadline)
+                pruned, orphans = (), ()
+                try:
+                    pruned, orphans = others.prune(deadline)
+                finally:
+                    logged = audit and audit.removed(wanted, decided.before, done, pruned, orphans)
                 after = settled(decided.before, after, all_here(done, pruned, orphans))
                 if memory:
                     # Of the containers that were there, also those that have gone.
@@ -141,13 +151,17 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None, counted=None
             result = prune_result(
                 wanted, decided.before, done, after, module.check_mode, module._diff, builders=pruned, orphans=orphans
             )
+            if audit and not module.check_mode:
+                result["audit"] = logged
+            failed = failures(done, pruned, orphans, options["builders"])
+            if options["fail_on_shortfall"]:
+                failed = " ".join(filter(None, (failed, shortfall(result))))
+            if not module.check_mode:
+                keep_cleanup(options["docker_host"], dict(result, msg=failed), after.engine.now / SECOND)
             if look:
                 # In check mode the host is as it was, whatever would go.
                 with errors_reported(module, result):
                     result["ansible_facts"] = {"buildcache": look.facts(decided.before if module.check_mode else after)}
-            failed = failures(done, pruned, orphans, options["builders"])
-            if options["fail_on_shortfall"]:
-                failed = " ".join(filter(None, (failed, shortfall(result))))
             unheard.end(dict(result, msg=failed))
             doubts = (decided.doubt or decided.before.engine.doubt, decided.inexact)
             unknown = unmatched_names(wanted, decided.before.images)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .._base.records import EMBEDDED
 from .._builders.observe import observe_builders
+from .._engine.last_cleanup import last_cleanup
 from .._results.facts import facts
 from .facts import daemon_here
 
@@ -25,4 +26,4 @@ class Looked:
         builders = None
         if set(self._options["builders"]) != {EMBEDDED}:
             builders = observe_builders(self._options, self._client)
-        return facts(observation, self._daemon, builders)
+        return facts(observation, self._daemon, builders, last=last_cleanup(self._client.docker_host))

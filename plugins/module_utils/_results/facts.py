@@ -22,10 +22,12 @@ from .._policy.in_effect import digest, gc_status, reported_policy
 from .._policy.policy import terms
 
 
-def facts(observation, daemon, builders=None, with_records=False, obstacles=(), disks=(), more=(), listed=None):
+def facts(
+    observation, daemon, builders=None, with_records=False, obstacles=(), disks=(), more=(), listed=None, last=None
+):
     """Return the dict described in the RETURN of buildcache_facts, for an Observation, a Daemon, the Builders, the
-    Obstacles of a restart, the disks as disk.told() has them, more Findings, and where all images are to be told what
-    images.image_facts() says of each."""
+    Obstacles of a restart, the disks as disk.told() has them, more Findings, where all images are to be told what
+    images.image_facts() says of each, and what the last cleanup came to (_engine/last_cleanup.py)."""
     engine, builders = observation.engine, builders or Builders()
     status = gc_status(daemon, engine.version)
     return {
@@ -48,6 +50,7 @@ def facts(observation, daemon, builders=None, with_records=False, obstacles=(), 
         ],
         "orphans": [dict(one._asdict(), used_at=one.used_at and one.used_at / SECOND) for one in builders.orphans],
         "gc_policy": _gc_policy(status, daemon),
+        "last_cleanup": last,
         "findings": [
             finding._asdict() for finding in findings(observation, status, daemon.problem, builders, obstacles, more)
         ],

@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+import pytest
+from ansible.errors import AnsibleFilterError
+
 from ansible_collections.buildfleet.buildcache.plugins.filter.cleanup_summary import cleanup_summary
 from ansible_collections.buildfleet.buildcache.plugins.filter.facts_summary import facts_summary
 from ansible_collections.buildfleet.buildcache.plugins.filter.rescue_summary import rescue_summary
+from ansible_collections.buildfleet.buildcache.plugins.filter.trace_table import trace_table
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.disk import disk, told
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.in_effect import Daemon
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.facts import facts
@@ -109,3 +113,25 @@ def test_the_line_of_a_rescue():
     )
     assert line(**done, rescue_laid={"changed": True}).endswith(", ballast laid again")
     assert line(rescue_freed=freed, rescue_failure="It broke.") == "host1: freed ballast 1MB; FAILED: It broke."
+
+
+def test_the_table_of_a_trace_says_what_kept_a_host_from_being_read():
+    hosts = [
+        {"inventory_hostname": "h1", "trace_result": {"entries": [], "count": 0, "unreadable": 0, "files": ["/l"]}},
+        {"inventory_hostname": "h2", "trace_result": {"skipped": True}},
+        {
+            "inventory_hostname": "h3",
+            "trace_result": {"failed": True, "msg": "no"},
+            "trace_failure": "it cannot be read",
+        },
+        {"inventory_hostname": "h4"},
+    ]
+    assert trace_table(hosts, "5") == [
+        "nothing was found",
+        "h2: no log: no path of an audit log is set for it",
+        "h3: not known: it cannot be read",
+        "h4: not known: the host was not reached",
+    ]
+    for limit in (0, "some", -1):
+        with pytest.raises(AnsibleFilterError, match="^trace_limit: "):
+            trace_table(hosts, limit)

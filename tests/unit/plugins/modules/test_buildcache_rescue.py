@@ -13,6 +13,7 @@ import os
 import pytest
 from ansible.module_utils import basic
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import audit_log
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import lock as _lock
 from ansible_collections.buildfleet.buildcache.plugins.modules import buildcache_ballast, buildcache_rescue
 
@@ -87,6 +88,40 @@ def test_a_step_that_fails_leaves_the_others_done(root, run, monkeypatch):
     assert result["failed"] and result["changed"]
     assert result["msg"].startswith("container_logs: 1 of 2 failed: ") and "run again" in result["msg"]
     assert [len(one["paths"]) for one in result["steps"]] == [1, 1]
+
+
+def test_what_went_is_logged_though_a_step_fails_and_nothing_in_check_mode(root, run, monkeypatch):
+    def denied(opened, length):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    run(buildcache_ballast, size="64KB", inodes=0)
+    monkeypatch.setattr(os, "ftruncate", denied)
+    log = root.parent / "audit.jsonl"
+    options = {"ballast": "default", "container_logs_over": "10KB", "audit_log": str(log), "run_id": "r1"}
+    refused = run(buildcache_rescue, **{**options, "audit_log": str(root / "none" / "log")})
+    assert refused["failed"] and "there is no directory" in refused["msg"] and "steps" not in refused
+    assert "run_id: it is empty" in run(buildcache_rescue, **{**options, "run_id": " "})["msg"]
+    assert "audit" not in run(buildcache_rescue, check=True, **options) and not log.exists()
+    result = run(buildcache_rescue, **options)
+    assert result["failed"] and result["audit"] == {"path": str(log), "run": "r1", "entries": 2}
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(one["kind"], one["id"]) for one in lines] == [
+        ("ballast", f"{root}/buildcache-ballast"),
+        ("container_logs", f"{root}/containers/{ID}/{ID}-json.log.1"),
+    ]
+    assert lines[1]["why"] == {"container_logs_over": "10KB"} and lines[1]["bytes"] >= 20_000
+
+
+def test_a_log_that_cannot_be_written_is_a_warning(root, run, monkeypatch):
+    def full(descriptor, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = root.parent / "audit.jsonl"
+    monkeypatch.setattr(audit_log.os, "write", full)
+    result = run(buildcache_rescue, container_logs_over="10KB", audit_log=str(log))
+    monkeypatch.undo()
+    assert not result.get("failed") and len(result["steps"][0]["paths"]) == 2 and result["audit"]["entries"] == 0
+    assert f"audit_log: {log}: 2 of 2 entries are not in it. No space left on device." in result["warned"]
 
 
 def test_a_directory_that_cannot_be_read_is_a_step_that_failed(root, run, monkeypatch):

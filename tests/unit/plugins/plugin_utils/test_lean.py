@@ -32,6 +32,7 @@ from ansible_collections.buildfleet.buildcache.plugins.plugin_utils.lean import 
         ({"images": True}, False),
         ({"images": "unused", "high_watermark": "85%", "low_watermark": "70%"}, True),
         ({"high_inodes": "85%", "low_inodes": "70%"}, False),
+        ({"audit_log": "/var/log/buildcache.jsonl"}, False),
     ],
 )
 def test_the_lean_will_do_is_what_no_option_goes_beyond(arguments, alone):

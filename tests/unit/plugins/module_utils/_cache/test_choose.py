@@ -57,7 +57,10 @@ def test_an_id_is_matched_from_its_beginning(word):
     assert not is_named(image("sha256:abcdef012346" + "0" * 52, ["abcdef012345:1"]), wanted)
 
 
-@pytest.mark.parametrize(("words", "says"), [([], "the list is empty"), (["a", " "], "is empty"), ([":1"], "':1'")])
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [([], "the list is empty"), (["a", " "], "is empty"), ([":1"], "':1'"), (["a[z-a]"], "is no pattern")],
+)
 def test_what_is_no_pattern_is_refused(words, says):
     with pytest.raises(BadOption, match=f"images_keep: .*{says}"):
         patterns(words, "images_keep")
