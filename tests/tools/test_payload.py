@@ -24,11 +24,12 @@ CEILINGS = {
         1.41,
         "what most hosts run, every night: the plan, by marks and stages too, no builders and no policies",
     ),
-    "facts_engine": (1.35, "what the engine obeys: policies are read and held to what is known to be wrong with them"),
+    "facts_engine": (1.36, "what the engine obeys: policies are read and held to what is known to be wrong with them"),
     "prune": (2.02, "with other builders, or for facts: a prune and all that facts tell, for one look in place of two"),
     "facts": (
-        1.83,
-        "with other builders, for what a restart would meet, for last uses, or for who holds what on the disk",
+        1.86,
+        "with other builders, for what a restart would meet, for last uses, for who holds what on the disk, or for what "
+        "builds work with",
     ),
     "gc_policy": (1.62, "policies are read, written and held to what is known to be wrong, in files and builders"),
     "rescue": (1.33, "what a full host can give up, and where dockerd would keep its data if it ran"),
