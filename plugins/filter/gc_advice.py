@@ -13,9 +13,10 @@ version_added: 0.1.0
 author:
   - The buildfleet.buildcache contributors (@buildfleet)
 description:
-  - Says for each group of like hosts how large the build cache has to be so that what was used within a time stays, with
-    room for the builds of a day; gives the policy for that, ready for the role P(buildfleet.buildcache.gc_policy#role);
-    and names what that would remove now, what of it would have to be built again, and the hosts that it does not fit.
+  - Says for each group of like hosts how large the build cache has to be so that what was used within a time stays,
+    with room for the builds of a day; gives the policy for that, ready for the role
+    P(buildfleet.buildcache.gc_policy#role); and names what that would remove now, what of it would have to be built
+    again, and the hosts that it does not fit.
   - Works on the controller, on facts collected before. Nothing is asked of the hosts.
 positional: keep
 options:
@@ -57,25 +58,26 @@ EXAMPLES = r"""
     msg: "{{ facts | buildfleet.buildcache.gc_advice('3d', min_free='50GB') }}"
   run_once: true
   vars:
-    facts: >-
-      {{ dict(ansible_play_hosts | zip(ansible_play_hosts | map('extract', hostvars, ['ansible_facts', 'buildcache']))) }}
+    found: "{{ ansible_play_hosts | map('extract', hostvars, ['ansible_facts', 'buildcache']) }}"
+    facts: "{{ dict(ansible_play_hosts | zip(found)) }}"
 """
 
 RETURN = r"""
 _value:
   description:
-    - A dictionary with C(keep), C(min_free) and C(percentile) as they were given, C(groups), and C(without_facts), a list
-      of C(host) and C(why).
-    - Each group has its C(label), C(disk_up_to_bytes) (disks of more than half of that and at most that; null where they
-      are not known), C(free_space) (whether its engines can keep free space on the disk that holds the layers),
+    - A dictionary with C(keep), C(min_free) and C(percentile) as they were given, C(groups), and C(without_facts), a
+      list of C(host) and C(why).
+    - Each group has its C(label), C(disk_up_to_bytes) (disks of more than half of that and at most that; null where
+      they are not known), C(free_space) (whether its engines can keep free space on the disk that holds the layers),
       C(size_bytes), C(gc_policy_rules), and C(hosts).
-    - C(points) of a group are for a chart. For each C(size_bytes) C(kept_share) is the share of the bytes used within the
-      time that a policy of that size would keep.
+    - C(points) of a group are for a chart. For each C(size_bytes) C(kept_share) is the share of the bytes used within
+      the time that a policy of that size would keep.
     - Each of the C(hosts) has C(host), C(engine_version), C(used_bytes) (used within the time), C(made_per_day),
-      C(needs_bytes), C(room_bytes) (what its build cache may take; null where its disk is not known), C(goes_back_seconds)
-      (for how long nobody used its oldest record) and C(goes_back_far_enough); what the policy C(removes) now (C(records)
-      and C(bytes)), and of that the C(rebuilt_bytes) that were used within the time and the C(reused_bytes) that were
-      used more than once; and C(misfits), why the policy does not fit it, none where it does.
+      C(needs_bytes), C(room_bytes) (what its build cache may take; null where its disk is not known),
+      C(goes_back_seconds) (for how long nobody used its oldest record), C(goes_back_far_enough), and C(misfits), why
+      the policy does not fit it, none where it does.
+    - A host's C(removes) has the number of C(records) and the C(bytes) that the policy would remove now, of which
+      C(rebuilt_bytes) were used within the time, and C(reused_bytes) more than once.
   type: dict
 """
 

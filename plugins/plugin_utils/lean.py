@@ -57,7 +57,8 @@ def in_one(module):
 
 def lean_will_do(arguments):
     """Whether the options of a task ask for an engine's own builder over a socket of the host and nothing beyond that,
-    nor a prune for facts or for inodes, nor facts for what a restart would meet, for each image, for the whole disk or for what builds work with.
+    nor a prune for facts or for inodes, nor facts for what a restart would meet, for each image, for the whole disk or
+    for what builds work with.
 
     They are as the task has them: whatever cannot be told from them, the module on the host tells.
     """

@@ -28,8 +28,8 @@ CEILINGS = {
     "prune": (2.02, "with other builders, or for facts: a prune and all that facts tell, for one look in place of two"),
     "facts": (
         1.86,
-        "with other builders, for what a restart would meet, for last uses, for who holds what on the disk, or for what "
-        "builds work with",
+        "with other builders, for what a restart would meet, for last uses, for who holds what on the disk, or for "
+        "what builds work with",
     ),
     "gc_policy": (1.62, "policies are read, written and held to what is known to be wrong, in files and builders"),
     "rescue": (1.33, "what a full host can give up, and where dockerd would keep its data if it ran"),

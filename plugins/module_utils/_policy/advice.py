@@ -27,8 +27,8 @@ _STEPS = 8
 
 
 class Wish(NamedTuple):
-    """What is asked for: to ``keep`` what was used within that time (as text, and in nanoseconds ``within``) and to leave
-    ``min_free`` (as text) of the disk, on that ``percentile`` of the hosts of a group."""
+    """What is asked for: to ``keep`` what was used within that time (as text, and in nanoseconds ``within``), and to
+    leave ``min_free`` (as text) of the disk, on that ``percentile`` of the hosts of a group."""
 
     keep: str
     within: int
@@ -55,9 +55,9 @@ def gc_advice(hosts, keep="7d", min_free="10%", percentile=90, labels=None):
     """Return a GC policy for each group of like hosts, and what it would do.
 
     ``hosts`` is {name: the facts of buildcache_facts with records, or a text that says why there are none}. Hosts are
-    alike that have the same text, or list of texts, in ``labels``, {name: text}, a disk of about the same size, and engines that can keep
-    the same limits. The answer has the shape that the filter gc_advice describes. Raises BadOption where an option
-    cannot be meant.
+    alike that have the same text, or list of texts, in ``labels``, {name: text}, a disk of about the same size, and
+    engines that can keep the same limits. The answer has the shape that the filter gc_advice describes. Raises
+    BadOption where an option cannot be meant.
     """
     wish = _wish(keep, min_free, percentile)
     if not isinstance(hosts, dict) or not hosts:
