@@ -37,14 +37,16 @@ class Wish(NamedTuple):
 
 
 class _Host(NamedTuple):
-    """What advice goes by, of one host: bytes and nanoseconds. ``room`` is what its build cache may take, None where
-    its disk is not known; ``goes_back`` is the idle time of the record that nobody used for longest."""
+    """What advice goes by, of one host: bytes and nanoseconds. ``used`` has the ids of the records that were used
+    within the time, ``used_bytes`` of which ``private_bytes`` are not shared. ``room`` is what its build cache may
+    take, None where its disk is not known; ``goes_back`` the idle time of the record that nobody used for longest."""
 
     name: str
     facts: dict
     records: dict
-    now: int
-    used: list
+    used: frozenset
+    used_bytes: int
+    private_bytes: int
     made_per_day: int
     goes_back: int
     needs: int
@@ -133,9 +135,18 @@ def _host(name, facts, wish):
     if facts["filesystems"]:
         disk = facts["filesystems"][0]
         room = disk["free_bytes"] + total_bytes(records) - _min_free(wish, disk["total_bytes"])
-    needs = int(_bytes(used) * more) + made
-    by_id = {record.id: record for record in records}
-    return _Host(name, facts, by_id, now, used, made, goes_back, needs, room)
+    return _Host(
+        name=name,
+        facts=facts,
+        records={record.id: record for record in records},
+        used=frozenset(record.id for record in used),
+        used_bytes=_bytes(used),
+        private_bytes=total_bytes(used),
+        made_per_day=made,
+        goes_back=goes_back,
+        needs=int(_bytes(used) * more) + made,
+        room=room,
+    )
 
 
 def _min_free(wish, disk_bytes):
@@ -186,18 +197,17 @@ def _rules(size, keep, min_free):
 def _told(host, size, rules, wish):
     plan = gc_plan(host.facts, rules)
     removed = [host.records[name] for name in plan["removed"]["ids"]]
-    used = {record.id for record in host.used}
     return {
         "host": host.name,
         "engine_version": host.facts["engine"]["version"],
-        "used_bytes": _bytes(host.used),
+        "used_bytes": host.used_bytes,
         "made_per_day": host.made_per_day,
         "needs_bytes": host.needs,
         "room_bytes": host.room,
         "goes_back_seconds": host.goes_back // SECOND,
         "goes_back_far_enough": host.goes_back >= wish.within,
         "removes": {"records": len(removed), "bytes": _bytes(removed)},
-        "rebuilt_bytes": _bytes([record for record in removed if record.id in used]),
+        "rebuilt_bytes": _bytes([record for record in removed if record.id in host.used]),
         "reused_bytes": _bytes([record for record in removed if record.usage_count > 1]),
         "misfits": list(_misfits(host, size, wish)),
     }
@@ -218,11 +228,8 @@ def _sizes(size):
 def _share(hosts, size):
     """Return the share of the bytes used within the time that a size keeps, over all hosts. Shared records stay, and
     of the others as much as it has room for."""
-    held = kept = 0
-    for host in hosts:
-        private = total_bytes(host.used)
-        held += _bytes(host.used)
-        kept += _bytes(host.used) - private + min(private, size)
+    held = sum(host.used_bytes for host in hosts)
+    kept = sum(host.used_bytes - max(host.private_bytes - size, 0) for host in hosts)
     return round(kept / held, 4) if held else 1.0
 
 
