@@ -32,7 +32,8 @@ SAME_AGAIN = 0.15
 
 @dataclass(frozen=True)
 class Project:
-    """What is built every so many hours on average, by day and on weekdays, unless it is built at ``night`` too.
+    """What is built every so many hours on average; but unless it is built at ``night`` too, only what falls into the
+    50 hours of a working week counts, of 168.
 
     Every so many builds the dependencies change. Sizes in MiB.
     """
@@ -117,7 +118,6 @@ def builds(projects: tuple[Project, ...], days: int, seed: object) -> list[Build
 def _builds(project: Project, days: int, chance: random.Random) -> Iterator[Build]:
     number, hour = 0, chance.uniform(0, project.every)
     while hour < days * 24:
-        # Of a workday ten of twenty-four hours count, of a week five days: it is built so often while people work.
         if project.night or (hour // 24 % 7 < 5 and 8 <= hour % 24 < 18):
             number += not number or chance.random() >= SAME_AGAIN
             name, layers = project.name, []
