@@ -45,6 +45,15 @@ options:
         measured.
     type: bool
     default: false
+  working_set:
+    description:
+      - Whether to tell, too, how much of each build cache was used within the last hours, days and weeks, how much is
+        made in a day, and how the disk grows.
+      - How it grows is known by earlier runs with this option. Each keeps a few figures on the host, in a file below
+        C(/var/lib/buildcache) that no more than 400 runs of the last 60 days are in, one for each hour. In check mode
+        nothing is kept.
+    type: bool
+    default: false
   service:
     description:
       - Name of dockerd's unit or init script, for O(look_ahead).

@@ -13,8 +13,8 @@ version_added: 0.1.0
 author:
   - The buildfleet.buildcache contributors (@buildfleet)
 description:
-  - Says how full the disks are and, where they were measured, of whose; what images and build cache hold; and why space
-    is not coming back.
+  - Says how full the disks are and, where they were measured, of whose; what images and build cache hold and, where
+    that was asked for, how much of it is used; and why space is not coming back.
 options:
   _input:
     description: The C(buildcache) facts of M(buildfleet.buildcache.buildcache_facts).
@@ -40,6 +40,9 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units 
 _NAMED = 3
 """How many of the largest things of a part are named."""
 
+_TIMES = ("1d", "7d", "30d")
+"""Within which what was used is told."""
+
 
 def facts_summary(facts):
     """Return the lines for one host's facts."""
@@ -62,7 +65,7 @@ def facts_summary(facts):
         )
     return (
         lines
-        + [*map(_builder, facts["builders"])]
+        + [line for builder in facts["builders"] for line in (_builder(builder), *_working_set(builder))]
         + [
             f"{finding['severity']}: {finding['code']}, {human_size(finding['bytes'])}: {finding['message']} "
             f"Remedy: {finding['remedy']}"
@@ -92,6 +95,18 @@ def _builder(builder):
         f"({human_size(builder['shared_bytes'])} shared with images, "
         f"{human_size(builder['reclaimable_bytes'])} reclaimable)"
     )
+
+
+def _working_set(builder):
+    """Yield the line of what builds work with, where that was asked for and is known."""
+    told = builder.get("working_set")
+    if not told:
+        return
+    used = ", ".join(f"{human_size(told['used_within'][within]['bytes'])} within {within}" for within in _TIMES)
+    made = "" if told["made_per_day"] is None else f", {human_size(told['made_per_day'])} made in a day"
+    growth = told["growth"]
+    grows = f"; the disk's used bytes change by {human_size(growth['bytes_per_day'])} a day" if growth else ""
+    yield f"build cache of {builder['name']}, used: {used}{made}{grows}"
 
 
 class FilterModule:

@@ -10,6 +10,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.disk 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.before import ahead
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd.own import config_path, require_service
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.boltdb import Unreadable
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.looks import disk_growth
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.measure import measured
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk import SdkTransport
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.stores import with_store
@@ -22,10 +23,11 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.uses
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.facts import facts_module
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.service import service_of
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.images import image_facts
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.working_sets import with_working_sets
 
 
 def main():
-    facts_module(observe_builders, SdkTransport, obstacles, disks, used)
+    facts_module(observe_builders, SdkTransport, obstacles, disks, used, working)
 
 
 def obstacles(module, client, pid):
@@ -56,6 +58,13 @@ def used(module, client, observation):
     seen = with_uses(with_ends(seen, client), Memory(client.docker_host).seen)
     # Those that the engine does not list are known for their store alone.
     return [image_facts(one, seen.uses) for one in seen.images if not one.hidden]
+
+
+def working(module, client, observation, builders, told):
+    """Return the facts with how each build cache is used and how the disk grows. This look at the disk is remembered
+    for later ones, but in check mode nothing is written."""
+    growth = disk_growth(client.docker_host, observation, remember=not module.check_mode)
+    return with_working_sets(told, observation, builders, growth)
 
 
 if __name__ == "__main__":

@@ -57,13 +57,13 @@ def in_one(module):
 
 def lean_will_do(arguments):
     """Whether the options of a task ask for an engine's own builder over a socket of the host and nothing beyond that,
-    nor a prune for facts, inodes or an audit log, nor facts for what a restart would meet, for each image or for the
-    whole disk.
+    nor a prune for facts, inodes or an audit log, nor facts for what a restart would meet, for each image, for the
+    whole disk or for what builds work with.
 
     They are as the task has them: whatever cannot be told from them, the module on the host tells.
     """
     # In a prune, images says which go, in words that are no truth values.
-    asked = ("remove_orphaned_state", "facts", "look_ahead", "measure", "images")
+    asked = ("remove_orphaned_state", "facts", "look_ahead", "measure", "images", "working_set")
     more = [boolean(arguments.get(option) or False, strict=False) for option in asked]
     host = arguments.get("docker_host") or arguments.get("docker_url") or ""
     elsewhere = "://" in host and "unix://" not in host

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from ..lab.inventory import Host, Lab
 from ..lab.shell import LabError
-from . import job, next_builds, rollout, tasks
+from . import advice, job, next_builds, rollout, tasks
 from .build_host import BuildHost
 from .figures import BenchmarkError, Row, as_json, paired, table
 from .records import script
@@ -41,7 +41,8 @@ STAGES = 5
 @dataclass(frozen=True)
 class Scale:
     """How much is measured: the rounds, the records that a build step each makes, those that a scripted engine reports,
-    those that are put in order, the most hosts of a rollout, and the builds before and after a cleaning."""
+    those that are put in order, the most hosts of a rollout, the builds before and after a cleaning, and the simulated
+    fleets."""
 
     rounds: int
     steps: int = 500
@@ -49,11 +50,13 @@ class Scale:
     ordered: int = 100_000
     hosts: int = 24
     builds: next_builds.Length = next_builds.Length()
+    simulated: advice.Length = advice.Length()
 
 
 SMALLEST = Scale(
-    rounds=1, steps=10, reported=100, ordered=1_000, hosts=1, builds=next_builds.Length(8, 2, parts=(0.5,), pause=0.1)
-)
+    rounds=1, steps=10, reported=100, ordered=1_000, hosts=1, builds=next_builds.Length(8, 2, parts=(0.5,), pause=0.1),
+    simulated=advice.Length(16, 1),
+)  # fmt: skip
 """Shows that each benchmark runs, in seconds; its figures say nothing."""
 
 
@@ -183,6 +186,12 @@ def _stores(lab: Lab, host: Host, scale: Scale) -> list[Row]:
     return [*rows, Row(name, "memory", measured["memory"], "MiB")]
 
 
+def _advice(lab: Lab, host: Host, scale: Scale) -> list[Row]:
+    """What advised policies cost the builds of simulated fleets; once, whatever the rounds."""
+    del lab, host
+    return advice.advice_rows(_measure("policies", str(scale.simulated.days), str(scale.simulated.hosts)))
+
+
 BENCHMARKS = {
     "processes": _processes,
     "play": _play,
@@ -192,6 +201,7 @@ BENCHMARKS = {
     "stores": _stores,
     "rollout": _rollout,
     "next_builds": _next_builds,
+    "advice": _advice,
 }
 
 

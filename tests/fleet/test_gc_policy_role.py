@@ -231,6 +231,7 @@ def survey(role, **answers):
 
 PLAN = {"gc_plan_rules": RULES}
 SURVEYED_PLAN = {"gc_plan_rules": json.dumps(RULES), "gc_plan_engine_version": "", "buildcache_hosts": ""}
+ADVICE = {"advise_keep": "3d", "advise_min_free": "5GB", "advise_percentile": 75, "advise_group_by": "group_names"}
 POLICY = {"gc_policy_rules": RULES, "gc_policy_serial": [1, "100%"], "gc_policy_live_restore": True}
 SURVEYED_POLICY = {"gc_policy_rules": json.dumps(RULES), "gc_policy_serial": "1, 100%", "gc_policy_live_restore": "yes"}
 SURVEYED_CLEANUP = {"cleanup_types": "regular,source.local", "cleanup_all": "false", "cleanup_max_used_space": "20%"}
@@ -244,6 +245,7 @@ RUNS = {
         ("prepare", survey("prepare", prepare_buildx="no")),
         ("facts", {"buildcache_hosts": "", "facts_builders": "", "facts_buildx_config": ""}),
         ("gc_plan", SURVEYED_PLAN),
+        ("advise", {**dict.fromkeys(ADVICE, ""), "advise_percentile": "75", "buildcache_hosts": ""}),
         ("gc_policy", survey("gc_policy", gc_policy_max_fail_percentage="", **SURVEYED_POLICY)),
         ("audit", survey("gc_policy", **SURVEYED_POLICY)),
         ("cleanup", survey("cleanup", **SURVEYED_CLEANUP)),
@@ -256,6 +258,7 @@ RUNS = {
         ("prepare", {"prepare_buildx": False}),
         ("facts", {"buildcache_hosts": "build_hosts"}),
         ("gc_plan", PLAN),
+        ("advise", ADVICE),
         ("gc_policy", POLICY),
         ("audit", POLICY),
         ("cleanup", {"cleanup_types": ["regular"], "cleanup_all": True, "cleanup_images_filters": {"label": ["a=b"]}}),

@@ -27,8 +27,9 @@ CEILINGS = {
     "facts_engine": (1.36, "what the engine obeys: policies are read and held to what is known to be wrong with them"),
     "prune": (2.08, "with other builders, or for facts: a prune and all that facts tell, for one look in place of two"),
     "facts": (
-        1.84,
-        "with other builders, for what a restart would meet, for last uses, or for who holds what on the disk",
+        1.87,
+        "with other builders, for what a restart would meet, for last uses, for who holds what on the disk, or for "
+        "what builds work with",
     ),
     "gc_policy": (1.66, "policies are read, written and held to what is known to be wrong, in files and builders"),
     "rescue": (1.34, "what a full host can give up, and where dockerd would keep its data if it ran"),

@@ -34,13 +34,18 @@ def keep(name, value):
     """
     file = os.path.join(directory(), name)
     os.makedirs(directory(), mode=0o755, exist_ok=True)
-    # Nobody else writes meanwhile: whoever does holds the host's lock.
-    descriptor = os.open(f"{file}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as new:
-        json.dump(value, new)
-        new.flush()
-        os.fsync(new.fileno())
-    os.replace(f"{file}.new", file)
+    # Those who only look keep something too, and share the host's lock.
+    own = f"{file}.{os.getpid()}.new"
+    descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as new:
+            json.dump(value, new)
+            new.flush()
+            os.fsync(new.fileno())
+        os.replace(own, file)
+    except OSError:
+        os.unlink(own)
+        raise
 
 
 def kept(name):

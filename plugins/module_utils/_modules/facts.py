@@ -36,16 +36,17 @@ OPTIONS = {
     "config_file": {"type": "path"},
     "look_ahead": {"type": "bool", "default": False},
     "measure": {"type": "bool", "default": False},
+    "working_set": {"type": "bool", "default": False},
     "deadline": {"type": "str", "default": "5m"},
 }
 
 
-def facts_module(observe_builders=None, elsewhere=None, ahead=None, measured=None, used=None):
+def facts_module(observe_builders=None, elsewhere=None, ahead=None, measured=None, used=None, working=None):
     """Run the module. ``observe_builders(options, client)`` returns the Builders beyond the engine's own,
     ``elsewhere`` is as for EngineClient, ``ahead(module, client, pid)`` returns the Obstacles of a restart, and
     ``measured(module, observation, deadline)`` what is told of the disks, and Findings, and ``used(module, client,
-    observation)`` what is told of each image; the module without them ends before anything is done
-    where it takes them."""
+    observation)`` what is told of each image, and ``working(module, client, observation, builders, told)`` the facts
+    with the use of each builder's records; the module without them ends before anything is done where it takes them."""
     module = AnsibleModule(
         argument_spec=dict(CONNECTION_OPTIONS, **LOCK_OPTIONS, **BUILDER_OPTIONS, **OPTIONS), supports_check_mode=True
     )
@@ -54,9 +55,8 @@ def facts_module(observe_builders=None, elsewhere=None, ahead=None, measured=Non
         others = _others_asked(options["builders"])
         seconds = parse_duration(options["deadline"], "deadline") / SECOND
         here = elsewhere or socket_path(options["docker_host"])
-        asked = ((others, observe_builders), (options["look_ahead"], ahead), (options["measure"], measured))
-        asked += ((options["images"], used),)
-        if not here or any(wanted and not able for wanted, able in asked):
+        asked = {"look_ahead": ahead, "measure": measured, "images": used, "working_set": working}
+        if not here or (others and not observe_builders) or any(options[one] and not asked[one] for one in asked):
             leave_to_the_whole(module)
         with locked(options, shared=True):
             deadline, client = Deadline(seconds), EngineClient(options, elsewhere)
@@ -68,7 +68,9 @@ def facts_module(observe_builders=None, elsewhere=None, ahead=None, measured=Non
             listed = used(module, client, observation) if options["images"] else None
             disks, more = measured(module, observation, deadline) if options["measure"] else ((), ())
             last = last_cleanup(client.docker_host)
-    told = facts(observation, daemon, builders, options["records"], obstacles, disks, more, listed, last)
+        told = facts(observation, daemon, builders, options["records"], obstacles, disks, more, listed, last)
+        if options["working_set"]:
+            told = working(module, client, observation, builders, told)
     module.exit_json(ansible_facts={"buildcache": told})
 
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from .._base.errors import BadOption
 from .._base.records import Record, children_by_id
 from .._base.units import SECOND
@@ -29,11 +31,8 @@ def gc_plan(facts, rules, engine_version=None):
     ``uncertain`` (``count``, ``bytes``, ``ids``), ``remaining_bytes``, and ``kept`` (``reason``, ``count``, ``bytes``).
     Raises BadOption where the facts have no records or a rule cannot be used.
     """
-    builder = facts["builders"][0]
-    if "records" not in builder:
-        raise BadOption("gc_plan: the facts have no records. Collect them with records=true.")
-    left = [Record(**dict(record, parents=tuple(record["parents"]))) for record in builder["records"]]
-    by_id = {record.id: record for record in left}
+    records = records_in(facts)
+    by_id = {record.id: record for record in records}
     version = engine_version or facts["engine"]["version"]
     now = int(facts["engine"]["observed_at"] * SECOND)
     disk = _root_disk(facts)
@@ -41,24 +40,48 @@ def gc_plan(facts, rules, engine_version=None):
     policy, _missing = supported(asked, version)
     if disk is None and any(rule.min_free_space for rule in policy.rules):
         raise BadOption("gc_plan: min_free_space needs disk figures, and the facts have none.")
-    removed, uncertain, tried = [], set(), []
-    for rule in policy.rules:
+    # A policy comes into force with a restart, and so finds only records that were there before it.
+    run = collected(records, policy.rules, version, now, disk["free_bytes"] if disk else 0, started_at=now)
+    return {
+        "removed": _summary(run.removed),
+        "uncertain": _summary([by_id[name] for name in sorted(run.uncertain)]),
+        "remaining_bytes": sum(record.size for record in run.left),
+        "kept": _kept(run.left, run.tried, now),
+    }
+
+
+def records_in(facts):
+    """Return the Records of the engine's own builder in facts. Raises BadOption where they have none."""
+    builder = facts["builders"][0]
+    if "records" not in builder:
+        raise BadOption("gc_plan: the facts have no records. Collect them with records=true.")
+    return [Record(**dict(record, parents=tuple(record["parents"]))) for record in builder["records"]]
+
+
+class Collected(NamedTuple):
+    """What one run of an engine's GC comes to: the records ``removed`` and ``left``, the ids of the ``uncertain`` as
+    Removals has them, and the Rules that were ``tried``."""
+
+    removed: list
+    left: list
+    uncertain: set
+    tried: list
+
+
+def collected(records, rules, version, now, free, started_at=None):
+    """Return the Collected of PolicyRules that a version of the engine obeys; ``free`` bytes on the disk, and the rest
+    as for removals()."""
+    left, removed, uncertain, tried = list(records), [], set(), []
+    for rule in rules:
         for kind in rule.types or (None,):
-            free = (disk["free_bytes"] if disk else 0) + total_bytes(removed)
-            one = _engine_rule(rule, kind, total_bytes(left), free, version)
+            one = _engine_rule(rule, kind, total_bytes(left), free + total_bytes(removed), version)
             tried.append(one)
-            # A policy comes into force with a restart, and so finds only records that were there before it.
-            gone = removals(left, one, version, now, started_at=now)
+            gone = removals(left, one, version, now, started_at=started_at)
             removed += gone.records
             uncertain |= gone.uncertain
             ids = {record.id for record in gone.records}
             left = [gone.used.get(record.id, record) for record in left if record.id not in ids]
-    return {
-        "removed": _summary(removed),
-        "uncertain": _summary([by_id[name] for name in sorted(uncertain)]),
-        "remaining_bytes": sum(record.size for record in left),
-        "kept": _kept(left, tried, now),
-    }
+    return Collected(removed, left, uncertain, tried)
 
 
 def _root_disk(facts):

@@ -135,3 +135,17 @@ def test_the_table_of_a_trace_says_what_kept_a_host_from_being_read():
     for limit in (0, "some", -1):
         with pytest.raises(AnsibleFilterError, match="^trace_limit: "):
             trace_table(hosts, limit)
+
+
+def test_what_builds_work_with_is_told_where_it_was_asked_for():
+    held = facts(observation([record("a", 2048, created_at="2026-01-10T11:00:00Z")]), Daemon({}))
+    assert not [one for one in facts_summary(held) if ", used: " in one]
+    (builder,) = held["builders"]
+    used = {within: {"bytes": size} for within, size in (("1d", 1024), ("7d", 2048), ("30d", 4096))}
+    builder["working_set"] = {"used_within": used, "made_per_day": None, "growth": None}
+    assert "build cache of default, used: 1KB within 1d, 2KB within 7d, 4KB within 30d" in facts_summary(held)
+    builder["working_set"].update(made_per_day=3072, growth={"bytes_per_day": -1024})
+    (line,) = [one for one in facts_summary(held) if ", used: " in one]
+    assert line.endswith(" within 30d, 3KB made in a day; the disk's used bytes change by -1KB a day")
+    builder["working_set"] = None
+    assert not [one for one in facts_summary(held) if ", used: " in one]

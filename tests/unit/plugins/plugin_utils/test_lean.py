@@ -30,6 +30,7 @@ from ansible_collections.buildfleet.buildcache.plugins.plugin_utils.lean import 
         ({"look_ahead": "yes"}, False),
         ({"measure": "yes"}, False),
         ({"images": True}, False),
+        ({"working_set": True}, False),
         ({"images": "unused", "high_watermark": "85%", "low_watermark": "70%"}, True),
         ({"high_inodes": "85%", "low_inodes": "70%"}, False),
         ({"audit_log": "/var/log/buildcache.jsonl"}, False),
