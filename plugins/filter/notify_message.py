@@ -97,7 +97,9 @@ def notify_message(hosts, playbook, check_mode=False, worst=5, only=ALWAYS):
         raise AnsibleFilterError(f"notify_worst: {worst} is no number of hosts. Give 0 or more.")
     if only not in (ALWAYS, CHANGES, FAILURES):
         raise AnsibleFilterError(f"notify_only: {only} is none of always, changes and failures.")
-    told = notification([_outcome(one, check_mode) for one in hosts], playbook, check_mode, int(worst))
+    # A trial tells of no host: nothing was done on any.
+    outcomes = [_outcome(one, check_mode) for one in hosts] if playbook else []
+    told = notification(outcomes, playbook, check_mode, int(worst))
     return {**told, "due": is_due(told["summary"], only)}
 
 
