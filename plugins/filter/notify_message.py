@@ -62,11 +62,11 @@ _value:
       type: str
     summary:
       description:
-        - The same as figures. C(playbook), C(check_mode), and C(totals) with C(hosts), C(changed), C(failed) (those that
-          were not reached among them), C(unreachable), C(predicted_bytes) and C(freed_bytes).
+        - The same as figures; C(playbook), C(check_mode), and C(totals) with C(hosts), C(changed), C(failed) (those
+          that were not reached among them), C(unreachable), C(predicted_bytes) and C(freed_bytes).
         - C(failures) with C(host), C(unreachable) and C(message) of the first that failed.
-        - C(worst) with C(host), C(path), C(used_percent), C(inodes_used_percent) and C(line) of the hosts whose disks are
-          fullest after the run, the fullest first.
+        - C(worst) with C(host), C(path), C(used_percent), C(inodes_used_percent) and C(line) of the hosts whose disks
+          are fullest after the run, the fullest first.
       type: dict
     due:
       description: >-

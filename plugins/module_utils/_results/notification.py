@@ -66,8 +66,10 @@ def notification(outcomes, playbook, check_mode, worst):
 
 
 def is_due(summary, only):
-    """Return whether a message is sent, where ``only`` is ALWAYS, CHANGES or FAILURES. A trial is always sent, and a run
-    without any host is a failure."""
+    """Return whether a message is sent, where ``only`` is ALWAYS, CHANGES or FAILURES.
+
+    A trial is always sent, and a run without any host is a failure.
+    """
     totals = summary["totals"]
     if only == ALWAYS or not summary["playbook"] or totals["failed"] or not totals["hosts"]:
         return True
@@ -138,10 +140,14 @@ def _totals(totals, check_mode):
     if totals["unreachable"]:
         failed += f" ({totals['unreachable']} unreachable)"
     predicted = human_size(totals["predicted_bytes"])
-    freed = f"would free {predicted}" if check_mode else f"freed {human_size(totals['freed_bytes'])}, predicted {predicted}"
+    freed = (
+        f"would free {predicted}" if check_mode else f"freed {human_size(totals['freed_bytes'])}, predicted {predicted}"
+    )
     return f"{hosts}, {changed}, {failed}; {freed}"
 
 
 def _disk(one):
     inodes = f" and {one['inodes_used_percent']}% of its inodes"
-    return f"{one['path']} {one['used_percent']}%{inodes if one['inodes_used_percent'] > one['used_percent'] else ''} used"
+    return (
+        f"{one['path']} {one['used_percent']}%{inodes if one['inodes_used_percent'] > one['used_percent'] else ''} used"
+    )
