@@ -45,7 +45,7 @@ def cleanup_summary(hostvars):
     host = hostvars["inventory_hostname"]
     result = hostvars.get("cleanup_result") or {}
     if "steps" not in result:
-        return f"{host}: FAILED: {result.get('msg') or 'the host was not reached'}"
+        return f"{host}: FAILED: {failure(hostvars)}"
     if hostvars.get("ansible_check_mode"):
         line = f"{host}: would free {human_size(result['predicted_bytes'])}"
     else:
@@ -60,6 +60,14 @@ def cleanup_summary(hostvars):
     line += f", still held: {shown or 'nothing'}"
     line += "".join(f"; {_unheard(run)}" for run in result.get("previous", ()))
     return f"{line}; FAILED: {result['msg']}" if result.get("failed") else line
+
+
+def failure(hostvars):
+    """Return why the cleanup of a host failed, "" where it did not."""
+    result = hostvars.get("cleanup_result") or {}
+    if "steps" in result:
+        return result["msg"] if result.get("failed") else ""
+    return result.get("msg") or "the host was not reached"
 
 
 def _marks(result):

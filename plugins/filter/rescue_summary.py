@@ -36,13 +36,17 @@ _value:
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import human_size
 
+_FAILURES = ("rescue_failure", "rescue_start_failure", "cleanup_failure", "rescue_ballast_failure")
+_RESULTS = ("rescue_freed", "rescue_dockerd", "rescue_started", "cleanup_result", "rescue_laid")
+"""What the role registers, in its order."""
+
 
 def rescue_summary(hostvars):
     """Return one line for a host's ``rescue_freed`` and what came after; a host that was never reached has none."""
     host, preview = hostvars["inventory_hostname"], hostvars.get("ansible_check_mode")
     freed = hostvars.get("rescue_freed") or {}
     if not freed:
-        return f"{host}: FAILED: the host was not reached"
+        return f"{host}: FAILED: {failure(hostvars)}"
     which = "planned_bytes" if preview else "freed_bytes"
     done = [f"{one['step']} {human_size(one[which])}" for one in freed.get("steps", ()) if one["paths"]]
     started = hostvars.get("rescue_started") or {}
@@ -56,9 +60,17 @@ def rescue_summary(hostvars):
     if laid:
         done.append("ballast laid again" if laid.get("changed") else "no ballast laid again")
     said = ("would free " if preview else "freed ") + ", ".join(done) if done else "nothing to do"
-    names = ("rescue_failure", "rescue_start_failure", "cleanup_failure", "rescue_ballast_failure")
-    failed = " ".join(hostvars[name] for name in names if hostvars.get(name))
+    failed = failure(hostvars)
     return f"{host}: {said}; FAILED: {failed}" if failed else f"{host}: {said}"
+
+
+def failure(hostvars):
+    """Return what failed in the rescue of a host, "" where nothing did."""
+    if not hostvars.get("rescue_freed"):
+        return "the host was not reached"
+    failures = [hostvars[name] for name in _FAILURES if hostvars.get(name)]
+    results = [hostvars.get(name) or {} for name in _RESULTS]
+    return " ".join(failures + [f"The host was not reached: {one['msg']}" for one in results if one.get("unreachable")])
 
 
 class FilterModule:

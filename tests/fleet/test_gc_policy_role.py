@@ -253,6 +253,7 @@ RUNS = {
         ("rescue", {**survey("cleanup"), **survey("rescue", rescue_ballast="default", rescue_until_free="1%")}),
         ("cleanup_metrics", {**survey("cleanup"), **survey("metrics", metrics_directory=SCRATCH)}),
         ("trace", {**TRACE, "trace_since": "", "trace_limit": "", "buildcache_hosts": ""}),
+        ("notify", survey("notify")),
     ],
     "JSON": [
         ("prepare", {"prepare_buildx": False}),
@@ -266,6 +267,7 @@ RUNS = {
         ("rescue", {"rescue_container_logs_over": "1GB", "rescue_ballast_again": False}),
         ("cleanup_metrics", {"metrics_directory": SCRATCH, "metrics_builders": ["default"]}),
         ("trace", {"object": "team/app", "trace_limit": 5}),
+        ("notify", {"notify_task_file": "", "notify_worst": 3, "notify_required": True}),
     ],
 }
 

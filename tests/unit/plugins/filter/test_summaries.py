@@ -113,6 +113,9 @@ def test_the_line_of_a_rescue():
     )
     assert line(**done, rescue_laid={"changed": True}).endswith(", ballast laid again")
     assert line(rescue_freed=freed, rescue_failure="It broke.") == "host1: freed ballast 1MB; FAILED: It broke."
+    lost = {"unreachable": True, "msg": "no route"}
+    assert line(rescue_freed=lost) == "host1: nothing to do; FAILED: The host was not reached: no route"
+    assert line(rescue_freed=freed, rescue_dockerd=lost).endswith("MB; FAILED: The host was not reached: no route")
 
 
 def test_the_table_of_a_trace_says_what_kept_a_host_from_being_read():
