@@ -74,7 +74,7 @@ from ansible_collections.buildfleet.buildcache.plugins.plugin_utils import repor
 FORMS = {
     "html": report_page.page,
     "csv": report_csv,
-    "json": lambda model: json.dumps(model, indent=1) + "\n",
+    "json": lambda model: json.dumps(model) + "\n",
 }
 
 

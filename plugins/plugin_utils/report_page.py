@@ -34,7 +34,7 @@ PACKAGE, BUNDLE = "itables", "itables/html/dt_bundle"
 SHOWN = 20
 """How many images and records of a host the page lists."""
 
-LONGEST = 160
+LONGEST = 500
 """How many characters of a text from a host the page shows."""
 
 _PLACE = Path(__file__).parent / "report"
@@ -166,7 +166,9 @@ def rule_text(rule):
 def visible(text):
     """Return a text from a host as the page shows it: no longer than LONGEST, and without characters that nobody sees or
     that turn others round, written by their numbers instead."""
-    seen = "".join(f"\\u{ord(one):04x}" if unicodedata.category(one) in _UNSEEN else one for one in str(text))
+    seen = str(text)
+    if not seen.isprintable():
+        seen = "".join(f"\\u{ord(one):04x}" if unicodedata.category(one) in _UNSEEN else one for one in seen)
     return seen if len(seen) <= LONGEST else f"{seen[:LONGEST]}… ({len(seen)} characters)"
 
 

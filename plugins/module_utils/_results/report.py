@@ -119,7 +119,7 @@ def _first_disk(facts):
 
 
 def _parts(facts, first):
-    """Return {part: bytes} of a disk, which add up to its size, and whether they were measured.
+    """Return {part: bytes} of a disk, which add up to what is used and what is available, and whether they were measured.
 
     What was not measured goes by the engine's account, where layers that images and records hold count as shared.
     """
@@ -141,9 +141,8 @@ def _parts(facts, first):
         private = max((own.get("size_bytes") or 0) - (own.get("shared_bytes") or 0), 0)
         in_use = min(in_use, private)
         parts.update(images=images - shared, shared=shared, cache=private - in_use, in_use=in_use)
-    parts[FREE] = first["available_bytes"]
     held = sum(size for name, size in parts.items() if name != REST)
-    parts[REST] = max(first["total_bytes"] - held, 0)
+    parts.update({FREE: first["available_bytes"], REST: max(first["total_bytes"] - first["free_bytes"] - held, 0)})
     return parts, bool(measured)
 
 

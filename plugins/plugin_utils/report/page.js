@@ -76,15 +76,17 @@ if (document.getElementById("hosts")) {
   const { jQuery } = await library();
   const table = jQuery("#hosts").DataTable({
     order: [],
-    paging: false,
+    pageLength: 100,
+    lengthMenu: [100, 500, { label: "all", value: -1 }],
     autoWidth: false,
-    layout: { topStart: "search", topEnd: "info", bottomStart: null, bottomEnd: null },
+    layout: { topStart: "search", topEnd: ["info", "pageLength"], bottomStart: null, bottomEnd: "paging" },
     language: {
       search: "Filter",
       searchPlaceholder: "host, state, finding …",
-      info: "_TOTAL_ hosts",
-      infoEmpty: "0 hosts",
-      infoFiltered: "of _MAX_",
+      info: "_START_ to _END_ of _TOTAL_ hosts",
+      infoEmpty: "No host",
+      infoFiltered: "(of _MAX_)",
+      lengthMenu: "_MENU_ on a page",
       zeroRecords: "No host is like that.",
     },
   });
@@ -94,5 +96,9 @@ if (document.getElementById("hosts")) {
       document.getElementById("hosts-title").scrollIntoView();
     }),
   );
+  // On paper there are no other pages to turn to.
+  const shown = table.page.len();
+  addEventListener("beforeprint", () => table.page.len(-1).draw(false));
+  addEventListener("afterprint", () => table.page.len(shown).draw(false));
   document.documentElement.dataset.ready = Math.round(performance.now());
 }
