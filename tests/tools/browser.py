@@ -10,6 +10,7 @@ import base64
 import json
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from selenium import webdriver
@@ -70,6 +71,10 @@ class Browser:
         """Wait until a script returns something true, and return it."""
         return WebDriverWait(self.driver, TIME_LIMIT).until(lambda driver: driver.execute_script(script))
 
+    def until(self, true: Callable[[], bool]) -> None:
+        """Wait until a function returns something true."""
+        WebDriverWait(self.driver, TIME_LIMIT).until(lambda _driver: true())
+
     def run(self, script: str, *arguments: object) -> object:
         """Return what a script returns."""
         return self.driver.execute_script(script, *arguments)
@@ -79,10 +84,16 @@ class Browser:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> list[str]:
-        """The addresses that pages have asked for since the last call, other than their own text's."""
+        """The addresses that were asked for since the last call, beyond pages' own text and what their policy refused."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        asked = [one["params"]["request"]["url"] for one in events if one["method"] == "Network.requestWillBeSent"]
-        return [address for address in asked if not address.startswith(("data:", "blob:", "about:"))]
+        by_kind = {"Network.requestWillBeSent": {}, "Network.loadingFailed": {}}
+        for event in events:
+            by_kind.get(event["method"], {})[event["params"].get("requestId")] = event["params"]
+        sent, failed = by_kind.values()
+        asked = {name: one["request"]["url"] for name, one in sent.items()}
+        refused = {name for name, one in failed.items() if one.get("blockedReason") == "csp"}
+        own = ("data:", "blob:", "about:")
+        return [address for name, address in asked.items() if name not in refused and not address.startswith(own)]
 
     def picture(self, file: Path, whole: bool = False) -> None:
         """Write what is seen, or the whole page, as a PNG."""

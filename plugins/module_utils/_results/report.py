@@ -127,6 +127,7 @@ def _parts(facts, first):
         return {}, False
     measured = next((one for one in facts.get("disks") or () if one["path"] == first["path"]), None)
     own = next((one for one in facts.get("builders") or () if one["name"] == "default"), {})
+    used = first["total_bytes"] - first["free_bytes"]
     in_use, shared = own.get("in_use_bytes") or 0, own.get("shared_bytes") or 0
     parts = dict.fromkeys(PARTS, 0)
     if measured:
@@ -136,13 +137,14 @@ def _parts(facts, first):
         parts.update(cache=parts["cache"] - in_use, in_use=in_use)
     else:
         images = (facts.get("images") or {}).get("size_bytes") or 0
-        # Of an image store that does not tell them apart, a layer may be in both figures.
-        shared = min(shared, images)
-        private = max((own.get("size_bytes") or 0) - (own.get("shared_bytes") or 0), 0)
-        in_use = min(in_use, private)
-        parts.update(images=images - shared, shared=shared, cache=private - in_use, in_use=in_use)
+        private = max((own.get("size_bytes") or 0) - shared, 0)
+        shared, in_use = min(shared, images), min(in_use, private)
+        images, cache = images - shared, private - in_use
+        # Containerd's store tells of hardly any layer that it is shared. As much as is too much for the disk must be.
+        both = min(max(images + shared + private - used, 0), images, cache)
+        parts.update(images=images - both, shared=shared + both, cache=cache - both, in_use=in_use)
     held = sum(size for name, size in parts.items() if name != REST)
-    parts.update({FREE: first["available_bytes"], REST: max(first["total_bytes"] - first["free_bytes"] - held, 0)})
+    parts.update({FREE: first["available_bytes"], REST: max(used - held, 0)})
     return parts, bool(measured)
 
 
