@@ -248,6 +248,7 @@ RUNS = {
         ("site", {**survey("cleanup"), **survey("gc_policy", **SURVEYED_POLICY)}),
         ("rescue", {**survey("cleanup"), **survey("rescue", rescue_ballast="default", rescue_until_free="1%")}),
         ("cleanup_metrics", {**survey("cleanup"), **survey("metrics", metrics_directory=SCRATCH)}),
+        ("report", {**survey("cleanup"), **survey("gc_policy"), **survey("report", report_dir=SCRATCH + "/report")}),
     ],
     "JSON": [
         ("prepare", {"prepare_buildx": False}),
@@ -259,6 +260,7 @@ RUNS = {
         ("site", POLICY),
         ("rescue", {"rescue_container_logs_over": "1GB", "rescue_ballast_again": False}),
         ("cleanup_metrics", {"metrics_directory": SCRATCH, "metrics_builders": ["default"]}),
+        ("report", {"report_dir": SCRATCH + "/report", "report_records": False, "report_measure": True}),
     ],
 }
 
