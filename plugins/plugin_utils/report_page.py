@@ -29,7 +29,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.report import FREE, OK, PARTS, by_last_use
 
 PACKAGE, BUNDLE = "itables", "itables/html/dt_bundle"
-"""The Python package that carries DataTables, and its file there without the suffix, since itables 2.0."""
+"""The Python package that carries DataTables, and its file there without the suffix; it needs no other since 2.6."""
 
 SHOWN = 20
 """How many images and records of a host the page lists."""
@@ -78,7 +78,7 @@ def _of_package(suffix):
 
 def _how(problem):
     return (
-        f"the page of the report needs the Python package {PACKAGE} (2.0 or later) on the controller, which {problem}. "
+        f"the page of the report needs the Python package {PACKAGE} (2.6 or later) on the controller, which {problem}. "
         f"Install it for the Python that runs Ansible: python3 -m pip install --upgrade {PACKAGE}"
     )
 
@@ -98,26 +98,26 @@ def _details(row):
     kept = (row["cleanup"] or {}).get("kept") or []
     found = [
         _table(
-            "Findings", ("severity", "finding", "what to do", "bytes"), 1,
+            "Findings", ("Severity", "Finding", "What to do", "Bytes"), 1,
             [[one["severity"], f"{one['code']}: {one['message']}", one["remedy"], _size(one["bytes"])]
              for one in row["findings"]],
         ),
         _table(
-            "What a cleanup would leave, and why", ("reason", "what to do", "count", "bytes"), 2,
+            "What a cleanup would leave, and why", ("Reason", "What to do", "Count", "Bytes"), 2,
             [[one["reason"], one.get("remedy") or "", str(one["count"]), _size(one["bytes"])] for one in kept],
         ),
         _table(
-            "Images, longest unused first", ("image", "last used", "by", "alone", "size"), 2,
+            "Images, longest unused first", ("Image", "Last used", "By", "Alone", "Size"), 2,
             [[", ".join(one["tags"] or one["digests"] or [one["id"]]), _ago(now, one["last_used_at"]),
               one["last_used_by"] or "—", _size(one["unique_bytes"]), _size(one["size_bytes"])]
              for one in images[:SHOWN]], len(images) - SHOWN,
         ),
         _table(
-            "Build-cache records, longest unused first", ("record", "type", "state", "last used", "size"), 1,
+            "Build-cache records, longest unused first", ("Record", "Type", "State", "Last used", "Size"), 1,
             [[one["description"] or one["id"], one["type"], _state(one), _ago(now, one["used_at"]), _size(one["size"])]
              for one in records[:SHOWN]], len(records) - SHOWN,
         ),
-        _table("GC policy", ("where", "rules"), 0, _policies(row["drift"]) if row["drift"] else []),
+        _table("GC policy", ("Where", "Rules"), 0, _policies(row["drift"]) if row["drift"] else []),
     ]  # fmt: skip
     return [table for table in found if table["rows"]]
 
