@@ -13,8 +13,8 @@ version_added: 0.1.0
 author:
   - The buildfleet.buildcache contributors (@buildfleet)
 description:
-  - Makes one report of what is known of many hosts, also of those that failed or were not reached. Nothing is asked of a
-    host.
+  - Makes one report of what is known of many hosts, also of those that failed or were not reached. Nothing is asked
+    of a host.
   - The page is one file that needs no network. Its table is sorted and filtered by DataTables, which the Python package
     itables on the controller carries; C(pip install itables) brings it.
 positional: form, made_at, advice
@@ -22,9 +22,10 @@ options:
   _input:
     description:
       - The C(hostvars) of the hosts on which the tasks of the role P(buildfleet.buildcache.report#role) have run, or
-        dictionaries with what of these is known, C(inventory_hostname), C(report_looked), the result of
-        M(buildfleet.buildcache.buildcache_facts), C(cleanup_result), that of M(buildfleet.buildcache.buildcache_prune) in
-        check mode, and C(gc_policy_wanted), options of M(buildfleet.buildcache.buildcache_gc_policy).
+        dictionaries with what is known of these.
+      - That is C(inventory_hostname), C(report_looked), the result of M(buildfleet.buildcache.buildcache_facts),
+        C(cleanup_result), that of M(buildfleet.buildcache.buildcache_prune) in check mode, and C(gc_policy_wanted), options
+        of M(buildfleet.buildcache.buildcache_gc_policy).
     type: list
     elements: dict
     required: true
@@ -39,8 +40,8 @@ options:
     required: true
   advice:
     description: >-
-      Groups of hosts to which the same policy is advised, each with C(hosts), C(policy), a text, and C(chart), a list of
-      C(size_bytes) and C(kept_bytes).
+      Groups of hosts to which the same policy is advised, each with C(hosts), C(policy), a text, and C(chart), a list
+      of C(size_bytes) and C(kept_bytes).
     type: list
     elements: dict
     default: []
@@ -49,11 +50,13 @@ options:
 EXAMPLES = r"""
 - name: Write the page
   ansible.builtin.copy:
-    content: "{{ ansible_play_hosts_all | map('extract', hostvars) | buildfleet.buildcache.fleet_report('html', 1767225600) }}"
+    content: "{{ hosts_told | buildfleet.buildcache.fleet_report('html', 1767225600) }}"
     dest: /srv/report.html
     mode: "0640"
   delegate_to: localhost
   run_once: true
+  vars:
+    hosts_told: "{{ ansible_play_hosts_all | map('extract', hostvars) }}"
 """
 
 RETURN = r"""

@@ -4,8 +4,8 @@
 
 """The page of a fleet's report: one file of HTML with all that it needs, for a browser without a network.
 
-Whatever a host tells is data: the template escapes it, and the details of hosts, which a script shows as text, are packed
-as Base64. A policy in the page keeps the browser from running any other script and from asking for anything.
+Whatever a host tells is data: the template escapes it, and the details of hosts, which a script shows as text, are
+packed as Base64. A policy in the page keeps the browser from running any other script and from asking for anything.
 """
 
 from __future__ import annotations
@@ -90,8 +90,9 @@ def _packed(value):
 
 
 def _details(row):
-    """Return what the page says of one host beyond its row: a list of tables, each with a ``title``, what there is to say
-    below it (``note``), the names of ``columns``, ``rows`` of texts, and how many columns at the end are figures."""
+    """Return what the page says of one host beyond its row: a list of tables, each with a ``title``, what there is to
+    say below it (``note``), the names of ``columns``, how many of the last are ``figures``, and ``rows`` of texts.
+    """
     facts = row["facts"] or {}
     now = (facts.get("engine") or {}).get("observed_at")
     images, records = by_last_use(row)
@@ -164,8 +165,8 @@ def rule_text(rule):
 
 
 def visible(text):
-    """Return a text from a host as the page shows it: no longer than LONGEST, and without characters that nobody sees or
-    that turn others round, written by their numbers instead."""
+    """Return a text from a host as the page shows it: no longer than LONGEST, and without characters that nobody sees
+    or that turn others round, written by their numbers instead."""
     seen = str(text)
     if not seen.isprintable():
         seen = "".join(f"\\u{ord(one):04x}" if unicodedata.category(one) in _UNSEEN else one for one in seen)

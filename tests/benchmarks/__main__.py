@@ -54,7 +54,13 @@ class Scale:
 
 
 SMALLEST = Scale(
-    rounds=1, steps=10, reported=100, ordered=1_000, hosts=1, reported_hosts=8, builds=next_builds.Length(8, 2, parts=(0.5,), pause=0.1)
+    rounds=1,
+    steps=10,
+    reported=100,
+    ordered=1_000,
+    hosts=1,
+    reported_hosts=8,
+    builds=next_builds.Length(8, 2, parts=(0.5,), pause=0.1),
 )
 """Shows that each benchmark runs, in seconds; its figures say nothing."""
 

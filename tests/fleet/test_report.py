@@ -34,7 +34,11 @@ def filled(empty):
 def files(place):
     """Return the lines of the CSV, those of the JSON's hosts by their names, and the page."""
     lines = list(csv.DictReader((place / "report.csv").open(newline="")))
-    return {line["host"]: line for line in lines}, json.loads((place / "report.json").read_text()), place / "report.html"
+    return (
+        {line["host"]: line for line in lines},
+        json.loads((place / "report.json").read_text()),
+        place / "report.html",
+    )
 
 
 def test_the_report_of_a_fleet_has_what_is_so_and_opens_in_a_browser(filled, tmp_path):

@@ -18,8 +18,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
 
 _FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
 TIME_LIMIT = 60  # seconds
 
@@ -84,7 +84,7 @@ class Browser:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> list[str]:
-        """The addresses that were asked for since the last call, beyond pages' own text and what their policy refused."""
+        """The addresses that were asked for since the last call, without those that pages' own policy refused."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         by_kind = {"Network.requestWillBeSent": {}, "Network.loadingFailed": {}}
         for event in events:

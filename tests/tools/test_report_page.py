@@ -19,7 +19,9 @@ from ansible_collections.buildfleet.buildcache.tests.unit.report_fleet import fl
 
 MADE_AT = 1795915000.0
 CHART = [{"size_bytes": size * 2**30, "kept_bytes": kept * 2**30} for size, kept in ((10, 6), (20, 9), (40, 10))]
-EVIL = '"><script>window.pwned=1</script><img src=x onerror="window.pwned=2">&amp;{{ 7*7 }}\u202e\u2028-->]]></script>\''
+EVIL = (
+    '"><script>window.pwned=1</script><img src=x onerror="window.pwned=2">&amp;{{ 7*7 }}\u202e\u2028-->]]></script>\''
+)
 LONG = "x" * 300
 ROWS = "return [...document.querySelectorAll('#hosts tbody tr')]"
 NAMES = f"{ROWS}.map(row => row.cells[0].textContent)"
@@ -98,7 +100,9 @@ def test_the_page_is_used_by_the_keyboard(page):
         key(seen, Keys.TAB)
         if seen.run("return document.activeElement.closest('#hosts thead') !== null"):
             break
-    style = seen.run("const one = getComputedStyle(document.activeElement); return [one.outlineStyle, one.outlineWidth]")
+    style = seen.run(
+        "const one = getComputedStyle(document.activeElement); return [one.outlineStyle, one.outlineWidth]"
+    )
     assert style[0] != "none" and style[1] != "0px"
     for way, names in (("ascending", ["docker20", "docker28c"]), ("descending", ["docker28c", "docker20"])):
         key(seen, Keys.ENTER)
@@ -195,7 +199,9 @@ def test_texts_stand_out_from_what_is_behind_them(page, chromium, dark):
     assert found == []
 
 
-@pytest.mark.parametrize("hosts", [[], [{"inventory_hostname": "a", "report_looked": {"unreachable": True, "msg": "away"}}]])
+@pytest.mark.parametrize(
+    "hosts", [[], [{"inventory_hostname": "a", "report_looked": {"unreachable": True, "msg": "away"}}]]
+)
 def test_a_fleet_of_which_nothing_is_known_has_a_page(page, hosts):
     seen = page(hosts)
     text = seen.run("return document.querySelector('main').innerText")

@@ -13,8 +13,8 @@ from pathlib import Path
 GB = 2**30
 DAY = 86400
 RECORDED = Path(__file__).with_name("recorded_hosts.json")
-"""Of two hosts of the lab, Engine 20.10 on overlay2 and 28.5 on containerd's store, which had built a few images and ran
-a container: what the role report hands to its filter, with the disks measured."""
+"""Of two hosts of the lab, Engine 20.10 on overlay2 and 28.5 on containerd's store, which had built a few images and
+ran a container: what the role report hands to its filter, with the disks measured."""
 
 LIMITS = ([{"max_used_space": "20%"}], [{"unused_for": "48h", "max_used_space": "50GB"}], None)
 
@@ -34,7 +34,10 @@ def _host(name, text, chance):
     host = dict(json.loads(text), inventory_hostname=name)
     luck = chance.random()
     if luck < 0.02:
-        looked = {"unreachable": True, "msg": f"Failed to connect to the host via ssh: {name} port 22: No route to host"}
+        looked = {
+            "unreachable": True,
+            "msg": f"Failed to connect to the host via ssh: {name} port 22: No route to host",
+        }
         return {"inventory_hostname": name, "report_looked": looked}
     if luck < 0.03:
         looked = {"failed": True, "msg": "unix:///var/run/docker.sock cannot be connected to: no such file"}

@@ -19,7 +19,7 @@ OK, FAILED, UNREACHABLE = "ok", "failed", "unreachable"
 """Whether a host could be looked at, and if not why not."""
 
 IN_FORCE, AS_IN_FILE = "in force", "as in the file"
-"""What there is to say of a policy where nothing has drifted: from the wanted one, or from the file where none is wanted."""
+"""What there is to say of a policy where nothing has drifted: from the wanted one, or else from the file."""
 
 FREE, REST, CONTAINERS = "free", "rest", "containers"
 
@@ -50,12 +50,13 @@ _DAYS_SOON = 7
 
 
 def report(hosts, made_at, advice=()):
-    """Return the model of a fleet's report: ``made_at`` (seconds since the epoch), ``totals``, ``findings`` grouped over
-    the fleet, ``advice`` as it was given, and ``hosts``, one each, the most severe first.
+    """Return the model of a fleet's report: ``made_at`` (seconds since the epoch), ``totals``, ``findings`` grouped
+    over the fleet, ``advice`` as it was given, and ``hosts``, one each, the most severe first.
 
     ``hosts`` is {name: what is known}, all of it optional: ``facts`` of buildcache_facts, ``failure`` (a text) and
     ``unreachable`` where there are none, ``preview``, the result of buildcache_prune in check mode, and ``wanted``, the
-    options of buildcache_gc_policy, or ``problem``, what is wrong with them. All sizes in bytes; null is what is not known.
+    options of buildcache_gc_policy, or ``problem``, what is wrong with them. All sizes in bytes; null is what is not
+    known.
     """
     rows = [_row(name, known) for name, known in hosts.items()]
     rows.sort(key=lambda row: (_rank(row), -(row["used_percent"] or 0), row["host"]))
@@ -119,7 +120,7 @@ def _first_disk(facts):
 
 
 def _parts(facts, first):
-    """Return {part: bytes} of a disk, which add up to what is used and what is available, and whether they were measured.
+    """Return {part: bytes} of a disk, which add up to what is used and available, and whether they were measured.
 
     What was not measured goes by the engine's account, where layers that images and records hold count as shared.
     """
@@ -188,7 +189,7 @@ def _policy(facts):
 
 
 def _drift(facts, wanted):
-    """Return how the wanted policy, the one in the file and the one in effect stand to each other, ``label`` in words."""
+    """Return how the wanted policy, that in the file and that in effect stand to each other, ``label`` in words."""
     told = facts.get("gc_policy") or {}
     policies = {"in_file": told.get("in_file"), "in_effect": told.get("in_effect")}
     restart = told.get("restart_required")
@@ -319,4 +320,8 @@ def report_csv(model):
 
 
 def _harmless(text):
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@", "|", "%")) or text[:1] in "\t\r\n" and text else text
+    return (
+        f"'{text}"
+        if text.lstrip().startswith(("=", "+", "-", "@", "|", "%")) or text[:1] in "\t\r\n" and text
+        else text
+    )

@@ -74,5 +74,8 @@ def test_another_form_is_refused():
 
 
 def test_characters_that_nobody_sees_are_written_by_their_numbers_and_long_texts_cut():
-    assert report_page.visible("a\u202eb\u200b\n\x1b[0mc\u2028é\u05d0") == "a\\u202eb\\u200b\\u000a\\u001b[0mc\\u2028é\u05d0"
+    assert (
+        report_page.visible("a\u202eb\u200b\n\x1b[0mc\u2028é\u05d0")
+        == "a\\u202eb\\u200b\\u000a\\u001b[0mc\\u2028é\u05d0"
+    )
     assert report_page.visible("x" * 900) == "x" * 500 + "… (900 characters)"

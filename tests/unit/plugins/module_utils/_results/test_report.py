@@ -43,7 +43,9 @@ def obeyed(rules, **policy):
 
 
 def test_every_host_has_one_row_and_those_that_are_not_known_come_first():
-    critical = of_a_host(findings=[{"code": "few_inodes", "severity": "critical", "bytes": 0, "message": "", "remedy": ""}])
+    critical = of_a_host(
+        findings=[{"code": "few_inodes", "severity": "critical", "bytes": 0, "message": "", "remedy": ""}]
+    )
     model = report(
         {
             "fine": {"facts": of_a_host(findings=[])},
@@ -79,8 +81,8 @@ def test_the_parts_of_a_disk_add_up_with_a_measurement_or_without():
     told = of_a_host(held, [image("i", size=5 * GB)])
     told["images"]["size_bytes"] = 5 * GB
     one = row({"facts": told})
-    assert one["parts"] == {**dict.fromkeys(PARTS, 0), "images": 3 * GB, "shared": 2 * GB, "cache": 4 * GB, "in_use": GB,
-                            "rest": 30 * GB, FREE: 50 * GB}  # fmt: skip
+    assert one["parts"] == {**dict.fromkeys(PARTS, 0), "images": 3 * GB, "shared": 2 * GB, "cache": 4 * GB,
+                            "in_use": GB, "rest": 30 * GB, FREE: 50 * GB}  # fmt: skip
     assert sum(one["parts"].values()) == one["used_bytes"] + one["free_bytes"] and not one["measured"]
 
     builder = dict(told["builders"][0], size_bytes=38 * GB, shared_bytes=0, in_use_bytes=0)
@@ -142,7 +144,9 @@ def test_days_until_full_are_told_where_the_growth_is_known():
         return row({"facts": of_a_host(working_set={"growth": growth})})["days_until_full"]
 
     assert days({"bytes_per_day": 20 * GB, "since": 0, "looks": 3}) == 2.5
-    assert [days(one) for one in (None, {"bytes_per_day": 0}, {"bytes_per_day": -GB}, {"bytes_per_day": None})] == [None] * 4
+    assert [days(one) for one in (None, {"bytes_per_day": 0}, {"bytes_per_day": -GB}, {"bytes_per_day": None})] == [
+        None
+    ] * 4
     assert row({"facts": of_a_host(working_set=None)})["days_until_full"] is None
 
 
