@@ -24,8 +24,8 @@ options:
       - The C(hostvars) of the hosts on which the tasks of the role P(buildfleet.buildcache.report#role) have run, or
         dictionaries with what is known of these.
       - That is C(inventory_hostname), C(report_looked), the result of M(buildfleet.buildcache.buildcache_facts),
-        C(cleanup_result), that of M(buildfleet.buildcache.buildcache_prune) in check mode, and C(gc_policy_wanted), options
-        of M(buildfleet.buildcache.buildcache_gc_policy).
+        C(cleanup_result), that of M(buildfleet.buildcache.buildcache_prune) in check mode, and C(gc_policy_wanted),
+        options of M(buildfleet.buildcache.buildcache_gc_policy), or C(report_policy_problem), why there are none.
     type: list
     elements: dict
     required: true
@@ -97,13 +97,13 @@ def _known(host, asked):
     """Return what is known of a host as report() takes it; ``asked`` remembers the policies that were read already."""
     looked = host.get("report_looked") or {}
     facts = (looked.get("ansible_facts") or {}).get("buildcache")
-    wanted = host.get("gc_policy_wanted") or None
+    problem, wanted = host.get("report_policy_problem"), host.get("gc_policy_wanted")
     return {
         "facts": _plain(facts),
         "failure": looked.get("msg") or "",
         "unreachable": looked.get("unreachable", False),
         "preview": _plain(host.get("cleanup_result")) if facts else None,
-        "wanted": _options(_plain(wanted), asked) if wanted else None,
+        "wanted": {"problem": str(problem)} if problem else _options(_plain(wanted), asked) if wanted else None,
     }
 
 
@@ -114,8 +114,6 @@ def _plain(value):
 
 def _options(wanted, asked):
     """Return the options of a policy as the module would have them, or what is wrong with them."""
-    if "problem" in wanted:
-        return wanted
     key = json.dumps(wanted, sort_keys=True)
     if key not in asked:
         # A module takes "yes" for true and 3600 for a text, and so must this.

@@ -46,11 +46,12 @@ def test_a_policy_is_compared_as_a_module_would_take_it():
         ({"enabled": "no", "rules": None}, "in force"),
         ({"enabled": "yes", "rules": RULES}, "file differs"),
         ({"enabled": "perhaps"}, "not known"),
-        ({"problem": "there is no such policy"}, "not known"),
         ({}, "as in the file"),
     ):
         row = told([dict(host, gc_policy_wanted=wanted)])["hosts"][0]
         assert row["drift"]["label"] == label, (wanted, row["drift"])
+    drift = told([dict(host, report_policy_problem="there is no such policy")])["hosts"][0]["drift"]
+    assert (drift["label"], drift["warnings"]) == ("not known", ["there is no such policy"])
 
 
 def test_advice_is_handed_on():
