@@ -26,6 +26,7 @@ options:
       - That is C(inventory_hostname), C(report_looked), the result of M(buildfleet.buildcache.buildcache_facts),
         C(cleanup_result), that of M(buildfleet.buildcache.buildcache_prune) in check mode, and C(gc_policy_wanted),
         options of M(buildfleet.buildcache.buildcache_gc_policy), or C(report_policy_problem), why there are none.
+      - All but the name can be in one text of JSON, C(report_told), which takes Ansible far less time.
     type: list
     elements: dict
     required: true
@@ -74,6 +75,8 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.pol
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.report import report, report_csv
 from ansible_collections.buildfleet.buildcache.plugins.plugin_utils import report_page
 
+_TOLD = ("report_looked", "cleanup_result", "gc_policy_wanted", "report_policy_problem")
+
 FORMS = {
     "html": report_page.page,
     "csv": report_csv,
@@ -95,21 +98,18 @@ def fleet_report(hosts, form, made_at, advice=()):
 
 def _known(host, asked):
     """Return what is known of a host as report() takes it; ``asked`` remembers the policies that were read already."""
-    looked = host.get("report_looked") or {}
+    # Either way without what Ansible notes of where a value is from, which would be carried along at every step.
+    told = json.loads(host.get("report_told") or json.dumps({name: host.get(name) for name in _TOLD}))
+    looked = told["report_looked"] or {}
     facts = (looked.get("ansible_facts") or {}).get("buildcache")
-    problem, wanted = host.get("report_policy_problem"), host.get("gc_policy_wanted")
+    problem, wanted = told["report_policy_problem"], told["gc_policy_wanted"]
     return {
-        "facts": _plain(facts),
+        "facts": facts,
         "failure": looked.get("msg") or "",
         "unreachable": looked.get("unreachable", False),
-        "preview": _plain(host.get("cleanup_result")) if facts else None,
-        "wanted": {"problem": str(problem)} if problem else _options(_plain(wanted), asked) if wanted else None,
+        "preview": told["cleanup_result"] if facts else None,
+        "wanted": {"problem": problem} if problem else _options(wanted, asked) if wanted else None,
     }
-
-
-def _plain(value):
-    """Return a value without what Ansible notes of where it is from, which would be carried along at every step."""
-    return json.loads(json.dumps(value)) if value else value
 
 
 def _options(wanted, asked):

@@ -7,7 +7,8 @@
 # be done. Fail where neither can be had, and say why.
 set -euo pipefail
 
-command -v chromium >/dev/null && command -v chromedriver >/dev/null ||
+if ! command -v chromium chromedriver >/dev/null; then
   "$(dirname "$0")/packages.sh" chromium chromium-driver >&2
+fi
 command -v chromium
 command -v chromedriver

@@ -54,6 +54,15 @@ def test_a_policy_is_compared_as_a_module_would_take_it():
     assert (drift["label"], drift["warnings"]) == ("not known", ["there is no such policy"])
 
 
+def test_what_is_known_can_be_in_one_text():
+    known = dict.fromkeys(("report_looked", "cleanup_result", "gc_policy_wanted", "report_policy_problem"))
+    texts = [
+        {"inventory_hostname": host["inventory_hostname"], "report_told": json.dumps({**known, **host})}
+        for host in recorded()
+    ]
+    assert told(texts) == told(recorded())
+
+
 def test_advice_is_handed_on():
     advice = [{"hosts": ["a"], "policy": "- max_used_space: 9GB", "chart": []}]
     assert told([], advice=advice)["advice"] == advice
