@@ -41,22 +41,29 @@ STAGES = 5
 @dataclass(frozen=True)
 class Scale:
     """How much is measured: the rounds, the records that a build step each makes, those that a scripted engine reports,
-    those that are put in order, the most hosts of a rollout, the builds before and after a cleaning, and the simulated
-    fleets."""
+    those that are put in order, the most hosts of a rollout and of a report, the builds before and after a cleaning,
+    and the simulated fleets."""
 
     rounds: int
     steps: int = 500
     reported: int = 10_000
     ordered: int = 100_000
     hosts: int = 24
+    reported_hosts: int = 1000
     builds: next_builds.Length = next_builds.Length()
     simulated: advice.Length = advice.Length()
 
 
 SMALLEST = Scale(
-    rounds=1, steps=10, reported=100, ordered=1_000, hosts=1, builds=next_builds.Length(8, 2, parts=(0.5,), pause=0.1),
+    rounds=1,
+    steps=10,
+    reported=100,
+    ordered=1_000,
+    hosts=1,
+    reported_hosts=8,
+    builds=next_builds.Length(8, 2, parts=(0.5,), pause=0.1),
     simulated=advice.Length(16, 1),
-)  # fmt: skip
+)
 """Shows that each benchmark runs, in seconds; its figures say nothing."""
 
 
@@ -192,6 +199,20 @@ def _advice(lab: Lab, host: Host, scale: Scale) -> list[Row]:
     return advice.advice_rows(_measure("policies", str(scale.simulated.days), str(scale.simulated.hosts)))
 
 
+def _report(lab: Lab, host: Host, scale: Scale) -> list[Row]:
+    """The report of larger and larger fleets: as many hosts again should take no more than as long again."""
+    del lab, host
+    numbers = [scale.reported_hosts // 4, scale.reported_hosts // 2, scale.reported_hosts]
+    rounds = _measure("report", str(scale.rounds), *map(str, numbers))
+    rows = []
+    for what in rounds[0]:
+        named = [{f"{int(number):,} hosts": value for number, value in one[what].items()} for one in rounds]
+        first, *others = (f"{number:,} hosts" for number in numbers)
+        comparisons = [(name, first, round(1.2 * 2**step, 1)) for step, name in enumerate(others, 1)]
+        rows += paired(f"report, {what}", "MB" if what == "page" else "s", named, comparisons)
+    return rows
+
+
 BENCHMARKS = {
     "processes": _processes,
     "play": _play,
@@ -199,6 +220,7 @@ BENCHMARKS = {
     "facts": _facts,
     "removals": _removals,
     "stores": _stores,
+    "report": _report,
     "rollout": _rollout,
     "next_builds": _next_builds,
     "advice": _advice,

@@ -254,6 +254,7 @@ RUNS = {
         ("cleanup_metrics", {**survey("cleanup"), **survey("metrics", metrics_directory=SCRATCH)}),
         ("trace", {**TRACE, "trace_since": "", "trace_limit": "", "buildcache_hosts": ""}),
         ("notify", survey("notify")),
+        ("report", {**survey("cleanup"), **survey("gc_policy"), **survey("report", report_dir=SCRATCH + "/report")}),
     ],
     "JSON": [
         ("prepare", {"prepare_buildx": False}),
@@ -268,6 +269,7 @@ RUNS = {
         ("cleanup_metrics", {"metrics_directory": SCRATCH, "metrics_builders": ["default"]}),
         ("trace", {"object": "team/app", "trace_limit": 5}),
         ("notify", {"notify_task_file": "", "notify_worst": 3, "notify_required": True}),
+        ("report", {"report_dir": SCRATCH + "/report", "report_records": False, "report_measure": True}),
     ],
 }
 
