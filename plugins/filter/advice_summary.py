@@ -40,13 +40,13 @@ _value:
   elements: str
 """
 
-import json
-
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units import (
     SECOND,
     human_duration,
     human_size,
 )
+
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.advice import as_yaml
 
 
 def advice_summary(advice):
@@ -60,8 +60,6 @@ def advice_summary(advice):
 def _group(number, group, advice):
     hosts = group["hosts"]
     fits = sum(not host["misfits"] for host in hosts)
-    # YAML in one line, without the quotes that a callback would write in its own way.
-    rules = json.dumps(group["gc_policy_rules"]).replace('"', "")
     lines = [
         f"group {number}: {', '.join(_about(group))}; hosts: {len(hosts)}",
         f"  {human_size(group['size_bytes'])} of build cache keeps what was used within {advice['keep']}, and has room "
@@ -69,7 +67,7 @@ def _group(number, group, advice):
         f"{advice['min_free']} of the disk free)",
         *(f"  {_host(host, advice)}" for host in hosts),
     ]
-    return [*lines, f"  gc_policy_rules: {rules}"]
+    return [*lines, f"  {as_yaml(group['gc_policy_rules'])}"]
 
 
 def _about(group):

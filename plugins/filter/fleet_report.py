@@ -17,7 +17,7 @@ description:
     of a host.
   - The page is one file that needs no network. Its table is sorted and filtered by DataTables, which the Python package
     itables on the controller carries; C(pip install itables) brings it.
-positional: form, made_at, advice
+positional: form, made_at, advise
 options:
   _input:
     description:
@@ -39,13 +39,12 @@ options:
     description: When the report is made, in seconds since the epoch.
     type: float
     required: true
-  advice:
+  advise:
     description: >-
-      Groups of hosts to which the same policy is advised, each with C(hosts), C(policy), a text, and C(chart), a list
-      of C(size_bytes) and C(kept_bytes).
-    type: list
-    elements: dict
-    default: []
+      The options of P(buildfleet.buildcache.gc_advice#filter), for a report with the policies that it advises. Without
+      any there is no advice.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -71,6 +70,7 @@ import json
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import BuildcacheError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.policy_options import POLICY_OPTIONS
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.report import report, report_csv
 from ansible_collections.buildfleet.buildcache.plugins.plugin_utils import report_page
@@ -84,15 +84,16 @@ FORMS = {
 }
 
 
-def fleet_report(hosts, form, made_at, advice=()):
-    """Return the text of a file. Raises AnsibleFilterError for another form, and where the page cannot be made."""
+def fleet_report(hosts, form, made_at, advise=None):
+    """Return the text of a file. Raises AnsibleFilterError for another form, for options of an advice that cannot be
+    meant, and where the page cannot be made."""
     if form not in FORMS:
         raise AnsibleFilterError(f"fleet_report: {form!r} is no form of a report. Give one of {', '.join(FORMS)}.")
     asked = {}
     known = {host["inventory_hostname"]: _known(host, asked) for host in hosts}
     try:
-        return FORMS[form](report(known, made_at, advice))
-    except report_page.Missing as problem:
+        return FORMS[form](report(known, made_at, advise))
+    except (report_page.Missing, BuildcacheError) as problem:
         raise AnsibleFilterError(f"fleet_report: {problem}") from problem
 
 

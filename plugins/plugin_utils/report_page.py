@@ -26,6 +26,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units 
     human_duration,
     human_size,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.advice import as_yaml
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.report import FREE, OK, PARTS, by_last_use
 
 PACKAGE, BUNDLE = "itables", "itables/html/dt_bundle"
@@ -53,7 +54,13 @@ def page(model):
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters.update(
-        size=_size, text=visible, ago=lambda at: _ago(model["made_at"], at), utc=_utc, share=_share, rule=rule_text
+        size=_size,
+        text=visible,
+        ago=lambda at: _ago(model["made_at"], at),
+        utc=_utc,
+        share=_share,
+        rule=rule_text,
+        pasted=as_yaml,
     )
     own = {name: (_PLACE / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
     return environment.get_template("page.html.j2").render(

@@ -18,7 +18,6 @@ from ansible_collections.buildfleet.buildcache.plugins.filter.fleet_report impor
 from ansible_collections.buildfleet.buildcache.tests.unit.report_fleet import fleet, recorded
 
 MADE_AT = 1795915000.0
-CHART = [{"size_bytes": size * 2**30, "kept_bytes": kept * 2**30} for size, kept in ((10, 6), (20, 9), (40, 10))]
 EVIL = (
     '"><script>window.pwned=1</script><img src=x onerror="window.pwned=2">&amp;{{ 7*7 }}\u202e\u2028-->]]></script>\''
 )
@@ -140,8 +139,8 @@ def test_what_a_host_tells_is_never_markup(page, tmp_path):
         {**host, "inventory_hostname": LONG},
         {"inventory_hostname": "a'b\"c<d>", "report_looked": {"unreachable": True, "msg": EVIL}},
     ]
-    advice = [{"hosts": [EVIL], "policy": EVIL, "chart": CHART}]
-    seen = page(hosts, advice=advice)
+    seen = page(hosts, advise={"labels": {EVIL: EVIL, LONG: LONG}})
+    assert EVIL[:40] in seen.run("return document.getElementById('advice').parentElement.textContent")
     names = seen.run(NAMES)
     assert LONG in names and "a'b\"c<d>" in names
     shown = next(name for name in names if "pwned" in name)
@@ -165,7 +164,9 @@ def test_what_a_host_tells_is_never_markup(page, tmp_path):
 @pytest.mark.parametrize("width", [390, 800, 1100, 1280, 1440])
 def test_it_fits_screens_from_a_phone_on(page, chromium, width):
     chromium.look(width, 800)
-    seen = page([*fleet(40), {"inventory_hostname": LONG}], advice=[{"hosts": ["a"], "policy": LONG, "chart": CHART}])
+    hosts = fleet(40)
+    labels = {host["inventory_hostname"]: LONG for host in hosts[:20]}
+    seen = page([*hosts, {"inventory_hostname": LONG}], advise={"labels": labels})
     # A table can be wider than what it stands in without the page's being wider.
     assert seen.run("return [document.documentElement, ...document.querySelectorAll('main, section, div, dl')]"
                     ".filter((one) => one.scrollWidth > Math.max(one.clientWidth, 1) + 1 && !one.matches('.bar'))"

@@ -71,7 +71,7 @@ def _host(name, text, chance):
         }  # fmt: skip
     if chance.random() < 0.7:
         growth = {"bytes_per_day": int(chance.gauss(4, 4) * GB), "since": now - 9 * DAY, "looks": 9}
-        facts["working_set"] = {"used_within": {}, "made_per_day": None, "reused": {}, "growth": growth}
+        facts["builders"][0]["working_set"] = {"used_within": {}, "made_per_day": None, "reused": {}, "growth": growth}
     return host
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from math import ceil
 from typing import NamedTuple
 
@@ -79,6 +80,11 @@ def gc_advice(hosts, keep="7d", min_free="10%", percentile=90, labels=None):
         "groups": [_group(key, groups[key], wish) for key in sorted(groups)],
         "without_facts": without,
     }
+
+
+def as_yaml(rules):
+    """Return rules as YAML in one line, to be pasted; without the quotes that a callback would write in its own way."""
+    return "gc_policy_rules: " + json.dumps(rules).replace('"', "")
 
 
 def _wish(keep, min_free, percentile):

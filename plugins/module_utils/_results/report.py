@@ -9,9 +9,11 @@ from __future__ import annotations
 import csv
 
 from .._base.errors import BuildcacheError
+from .._base.records import EMBEDDED
 from .._base.units import parse_timestamp
 from .._cache import disk
 from .._cache.findings import SEVERITIES
+from .._policy.advice import gc_advice
 from .._policy.compare import compare
 from .._policy.what_if import gc_plan
 
@@ -49,9 +51,10 @@ _PART_OF_HOLDER = {
 _DAYS_SOON = 7
 
 
-def report(hosts, made_at, advice=()):
+def report(hosts, made_at, advise=None):
     """Return the model of a fleet's report: ``made_at`` (seconds since the epoch), ``totals``, ``findings`` grouped
-    over the fleet, ``advice`` as it was given, and ``hosts``, one each, the most severe first.
+    over the fleet, ``advice`` as advice.gc_advice has it for these options of it (``advise``; null without them), and
+    ``hosts``, one each, the most severe first. Raises BadOption where these options cannot be meant.
 
     ``hosts`` is {name: what is known}, all of it optional: ``facts`` of buildcache_facts, ``failure`` (a text) and
     ``unreachable`` where there are none, ``preview``, the result of buildcache_prune in check mode, and ``wanted``, the
@@ -64,7 +67,9 @@ def report(hosts, made_at, advice=()):
         "made_at": made_at,
         "totals": _totals(rows),
         "findings": _grouped(rows),
-        "advice": list(advice),
+        "advice": gc_advice({row["host"]: row["facts"] or row["why"] for row in rows}, **advise)
+        if advise and rows
+        else None,
         "hosts": rows,
     }
 
@@ -82,7 +87,7 @@ def _row(name, known):
     engine = (facts or {}).get("engine") or {}
     first = _first_disk(facts or {})
     used = first.get("total_bytes") and first["total_bytes"] - first["free_bytes"]
-    growth = ((facts or {}).get("working_set") or {}).get("growth") or {}
+    growth = (_own_builder(facts or {}).get("working_set") or {}).get("growth") or {}
     parts, measured = _parts(facts, first) if facts else ({}, False)
     findings = (facts or {}).get("findings") or []
     return {
@@ -119,6 +124,11 @@ def _first_disk(facts):
     return next((one for one in disks if one["path"] == root), disks[0] if disks else {})
 
 
+def _own_builder(facts):
+    """Return what facts tell of the engine's own builder, {} for nothing."""
+    return next((one for one in facts.get("builders") or () if one["name"] == EMBEDDED), {})
+
+
 def _parts(facts, first):
     """Return {part: bytes} of a disk, which add up to what is used and available, and whether they were measured.
 
@@ -127,7 +137,7 @@ def _parts(facts, first):
     if not first:
         return {}, False
     measured = next((one for one in facts.get("disks") or () if one["path"] == first["path"]), None)
-    own = next((one for one in facts.get("builders") or () if one["name"] == "default"), {})
+    own = _own_builder(facts)
     used = first["total_bytes"] - first["free_bytes"]
     in_use, shared = own.get("in_use_bytes") or 0, own.get("shared_bytes") or 0
     parts = dict.fromkeys(PARTS, 0)
@@ -169,7 +179,7 @@ def _preview(result):
 def _policy(facts):
     """Return what the policy in effect would remove now, ``bytes`` null where that cannot be reckoned, and why not."""
     policy = (facts.get("gc_policy") or {}).get("in_effect")
-    own = next((one for one in facts.get("builders") or () if one["name"] == "default"), {})
+    own = _own_builder(facts)
     unknown = {"bytes": None, "count": None}
     if policy is None:
         return dict(unknown, why="what dockerd obeys is not known")

@@ -63,9 +63,14 @@ def test_what_is_known_can_be_in_one_text():
     assert told(texts) == told(recorded())
 
 
-def test_advice_is_handed_on():
-    advice = [{"hosts": ["a"], "policy": "- max_used_space: 9GB", "chart": []}]
-    assert told([], advice=advice)["advice"] == advice
+def test_policies_are_advised_where_that_is_asked_for():
+    away = {"inventory_hostname": "away", "report_looked": {"unreachable": True, "msg": "no route"}}
+    advice = told([*recorded(), away], advise={"keep": "3d"})["advice"]
+    assert advice["keep"] == "3d" and advice["without_facts"] == [{"host": "away", "why": "no route"}]
+    assert [host["host"] for group in advice["groups"] for host in group["hosts"]] == ["docker20", "docker28c"]
+    assert told([])["advice"] is told([], advise={"keep": "3d"})["advice"] is told(recorded())["advice"] is None
+    with pytest.raises(AnsibleFilterError, match="fleet_report: keep: .*soon"):
+        told(recorded(), advise={"keep": "soon"})
 
 
 def test_a_package_that_is_missing_is_said_with_the_command_that_installs_it(monkeypatch):

@@ -141,13 +141,15 @@ def test_drift_is_told_of_the_file_and_of_dockerd():
 
 def test_days_until_full_are_told_where_the_growth_is_known():
     def days(growth):
-        return row({"facts": of_a_host(working_set={"growth": growth})})["days_until_full"]
+        told = of_a_host()
+        told["builders"][0]["working_set"] = {"growth": growth} if growth else growth
+        return row({"facts": told})["days_until_full"]
 
     assert days({"bytes_per_day": 20 * GB, "since": 0, "looks": 3}) == 2.5
     assert [days(one) for one in (None, {"bytes_per_day": 0}, {"bytes_per_day": -GB}, {"bytes_per_day": None})] == [
         None
     ] * 4
-    assert row({"facts": of_a_host(working_set=None)})["days_until_full"] is None
+    assert row({"facts": of_a_host()})["days_until_full"] is None
 
 
 def test_findings_are_grouped_over_the_fleet():
