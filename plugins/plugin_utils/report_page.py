@@ -106,7 +106,7 @@ def _details(row):
         _table(
             "What a cleanup would leave, and why", ("Reason", "What to do", "Count", "Bytes"), 2,
             ([["the preview failed", preview["failed"], "", ""]] if preview.get("failed") else [])
-            + [[one["reason"], one.get("remedy") or "", str(one["count"]), _size(one["bytes"])] 
+            + [[one["reason"], one.get("remedy") or "", str(one["count"]), _size(one["bytes"])]
              for one in preview.get("kept") or ()],
         ),
         _table(
