@@ -27,7 +27,7 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units 
     human_size,
 )
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.advice import as_yaml
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.report import FREE, OK, PARTS, by_last_use
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._results.report import OK, PARTS, by_last_use
 
 PACKAGE, BUNDLE = "itables", "itables/html/dt_bundle"
 """The Python package that carries DataTables, and its file there without the suffix; it needs no other since 2.6."""
@@ -59,12 +59,11 @@ def page(model):
         ago=lambda at: _ago(model["made_at"], at),
         utc=_utc,
         share=_share,
-        rule=rule_text,
         pasted=as_yaml,
     )
     own = {name: (_PLACE / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
     return environment.get_template("page.html.j2").render(
-        model=model, parts=PARTS, free=FREE, ok=OK, details=details, library=library,
+        model=model, parts=PARTS, ok=OK, details=details, library=library,
         styles=base64.b64decode(style).decode().replace("</", "<\\/") + own["css"], script=own["js"],
         # Nobody who names an image can know it.
         nonce=hashlib.sha256(details.encode() + repr(model["made_at"]).encode()).hexdigest()[:32],
@@ -103,7 +102,7 @@ def _details(row):
     facts = row["facts"] or {}
     now = (facts.get("engine") or {}).get("observed_at")
     images, records = by_last_use(row)
-    kept = (row["cleanup"] or {}).get("kept") or []
+    preview = row["cleanup"] or {}
     found = [
         _table(
             "Findings", ("Severity", "Finding", "What to do", "Bytes"), 1,
@@ -112,7 +111,9 @@ def _details(row):
         ),
         _table(
             "What a cleanup would leave, and why", ("Reason", "What to do", "Count", "Bytes"), 2,
-            [[one["reason"], one.get("remedy") or "", str(one["count"]), _size(one["bytes"])] for one in kept],
+            ([["the preview failed", preview["failed"], "", ""]] if preview.get("failed") else [])
+            + [[one["reason"], one.get("remedy") or "", str(one["count"]), _size(one["bytes"])]
+             for one in preview.get("kept") or ()],
         ),
         _table(
             "Images, longest unused first", ("Image", "Last used", "By", "Alone", "Size"), 2,
@@ -125,7 +126,7 @@ def _details(row):
             [[one["description"] or one["id"], one["type"], _state(one), _ago(now, one["used_at"]), _size(one["size"])]
              for one in records[:SHOWN]], len(records) - SHOWN,
         ),
-        _table("GC policy", ("Where", "Rules"), 0, _policies(row["drift"]) if row["drift"] else []),
+        _table("GC policy", ("Where", "Rules"), 0, _policies(row) if row["drift"] else []),
     ]  # fmt: skip
     return [table for table in found if table["rows"]]
 
@@ -140,12 +141,14 @@ def _state(record):
     return "in use" if record["in_use"] else "shared" if record["shared"] else "private"
 
 
-def _policies(drift):
-    """Return the rows of the policies of a host, by where they stand."""
+def _policies(row):
+    """Return the rows of the policies of a host, by where they stand, and what the one in effect would remove."""
+    drift, policy = row["drift"], row["policy"]
     rows = [[name, _policy_text(drift[key])] for name, key in (("in the file", "in_file"), ("in effect", "in_effect"))]
     if drift["wanted"] is not None:
         rows.append(["wanted", "; ".join(map(rule_text, drift["wanted"])) or "the engine's default rules"])
-    return rows + [["warning", text] for text in drift["warnings"]]
+    removes = policy["why"] or f"{policy['count']} records, {_size(policy['bytes'])}"
+    return [*rows, ["would remove now", removes], *(["warning", text] for text in drift["warnings"])]
 
 
 def _policy_text(policy):

@@ -22,7 +22,10 @@ if [ "$(id -u)" -ne 0 ]; then
   echo "Missing Debian packages. As root: apt-get install ${missing[*]}" >&2
   exit 1
 fi
+# One after the other, since tests that run side by side may each miss some. What is started by it gets no hold of that.
+exec 9>"${TMPDIR:-/tmp}/buildcache-packages.lock"
+flock 9
 echo "Installing Debian packages: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -q
-apt-get install -q -y --no-install-recommends "${missing[@]}"
+apt-get update -q 9>&-
+apt-get install -q -y --no-install-recommends "${missing[@]}" 9>&-

@@ -21,8 +21,8 @@ HELD = [
 ]
 
 
-def host(records=HELD, **given):
-    seen = observation(records, filesystems=[filesystem(100 * GB, 70 * GB)], **given)
+def host(records=None, **given):
+    seen = observation(HELD if records is None else records, filesystems=[filesystem(100 * GB, 70 * GB)], **given)
     return facts(seen, Daemon({}), with_records=True)
 
 
