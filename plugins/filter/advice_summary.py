@@ -45,7 +45,6 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.units 
     human_duration,
     human_size,
 )
-
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.advice import as_yaml
 
 
