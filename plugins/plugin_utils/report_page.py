@@ -126,6 +126,10 @@ def _details(row):
             [[one["description"] or one["id"], one["type"], _state(one), _ago(now, one["used_at"]), _size(one["size"])]
              for one in records[:SHOWN]], len(records) - SHOWN,
         ),
+        _table(
+            "Build cache used within", ("Time", "Records", "Bytes"), 2,
+            [[within, str(used["records"]), _size(used["bytes"])] for within, used in row["used_within"].items()],
+        ),
         _table("GC policy", ("Where", "Rules"), 0, _policies(row) if row["drift"] else []),
     ]  # fmt: skip
     return [table for table in found if table["rows"]]

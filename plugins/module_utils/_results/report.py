@@ -87,7 +87,8 @@ def _row(name, known):
     engine = (facts or {}).get("engine") or {}
     first = _first_disk(facts or {})
     used = first.get("total_bytes") and first["total_bytes"] - first["free_bytes"]
-    growth = (_own_builder(facts or {}).get("working_set") or {}).get("growth") or {}
+    worked_with = _own_builder(facts or {}).get("working_set") or {}
+    growth = worked_with.get("growth") or {}
     parts, measured = _parts(facts, first) if facts else ({}, False)
     findings = (facts or {}).get("findings") or []
     return {
@@ -109,6 +110,7 @@ def _row(name, known):
         "records": _sum(one.get("record_count") for one in (facts or {}).get("builders") or ()),
         "growth_bytes_per_day": growth.get("bytes_per_day"),
         "days_until_full": _days_until_full(first.get("available_bytes"), growth.get("bytes_per_day")),
+        "used_within": worked_with.get("used_within") or {},
         "last_cleanup": (facts or {}).get("last_cleanup"),
         "cleanup": _preview(known.get("preview") or {}),
         "policy": _policy(facts) if facts else None,
