@@ -66,12 +66,14 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.clie
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.lock import locked
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.sdk import SdkTransport
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.arguments import (
+    AUDIT_OPTIONS,
     CONNECTION_OPTIONS,
     LOCK_OPTIONS,
     SERVICE_OPTIONS,
     errors_reported,
     go_on_unheard,
 )
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.restart_audit import way_back_logged
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._modules.service import runner, service_of
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.policy import terms
 
@@ -88,6 +90,7 @@ OPTIONS = {
     "planned": {"type": "bool", "default": False},
     "bring_back": {"type": "bool", "default": False},
     "rendered": {"type": "dict"},
+    **AUDIT_OPTIONS,
 }
 
 _CUT_OFF = "dockerd did not serve, since an earlier run was cut off in its restart"
@@ -101,7 +104,7 @@ def main():
     result = {name: False for name in ("changed", "rehearsed", "restarted", "rolled_back")}
     result.update(containers=[], dependents=[])
     options = module.params
-    with errors_reported(module, result):
+    with errors_reported(module, result), way_back_logged(module, lambda: host_with(module, None), result):
         host = host_to_restart(module, result)
         if options["bring_back"]:
             module.exit_json(**result)

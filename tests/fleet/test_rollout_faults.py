@@ -90,12 +90,17 @@ def test_a_host_is_as_it_was_before_and_the_rollout_ends_after(alive, rollout, w
 def test_what_a_rehearsal_finds_comes_to_no_restart(alive, rollout):
     script, _restarted = FAULTS["a file that only a start refuses"]
     texts, processes = daemon.texts(), fleet.shell(daemon.PROCESS)
+    log = "/run/rollout.jsonl"
     try:
-        results, undrained = rollout(script)
+        results, undrained = rollout(script, gc_policy_audit_log=log)
         rollouts.as_before(alive, texts)
     finally:
         fleet.shell(rollouts.MENDED)
     assert undrained == sorted(alive) and fleet.shell(daemon.PROCESS) == processes
+    for host, text in fleet.shell(f"cat {log}; rm {log}").items():
+        written, put_back = map(json.loads, text.splitlines())
+        assert "rolled_back" not in written["why"] and put_back["why"]["rolled_back"] is True, (host, text)
+        assert [written["old"], written["new"]] == [put_back["new"], put_back["old"]], (host, text)
     for host, result in results["Fail where the policy could not be put in force"].items():
         assert "One started beside it said: failed to start daemon: native.cgroupdriver option" in result["msg"], (
             host,

@@ -20,7 +20,9 @@ from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd imp
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import state as _state
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._dockerd import way_back as _way_back
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.history import History
-from ansible_collections.buildfleet.buildcache.tests.unit.faked_host import NEW, OLD
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.policy import terms
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._policy.reader import from_daemon_json
+from ansible_collections.buildfleet.buildcache.tests.unit.faked_host import NEW, OLD, VERSION
 from ansible_collections.buildfleet.buildcache.tests.unit.restarting import lock_is_free, put, seen, write
 
 HAND = OLD.replace("{", '{"debug": true, ', 1)
@@ -50,6 +52,27 @@ def test_whatever_goes_wrong_from_the_restart_on_is_undone(host, run, fault, say
     assert seen(host)[2].in_effect.restart_required is False
     known = _state.history(str(host.file))
     assert known.started.text == OLD and known.before is None
+
+
+def test_the_way_back_is_a_change_of_the_policy_in_the_audit_log(host, run, tmp_path):
+    log = tmp_path / "audit.jsonl"
+    asked = {"audit_log": str(log), "run_id": "nightly-7"}
+    assert not run(**asked)["rolled_back"] and not log.exists()
+    write(host, NEW)
+    host.fault = ("restart", BuildcacheError("no"))
+    result = run(**asked)
+    assert result["failed"] and result["audit"] == {"path": str(log), "run": "nightly-7", "entries": 1}, result
+    (entry,) = map(json.loads, log.read_text().splitlines())
+    assert (entry["event"], entry["file"], entry["why"]["rolled_back"]) == ("policy_changed", str(host.file), True)
+    assert [entry["old"], entry["new"]] == [
+        terms(from_daemon_json(json.loads(one)["builder"], VERSION)) for one in (NEW, OLD)
+    ]
+
+
+def test_no_restart_is_begun_whose_way_back_could_not_be_logged(host, run, tmp_path):
+    write(host, NEW)
+    result = run(audit_log=str(tmp_path / "missing" / "audit.jsonl"))
+    assert result["failed"] and not host.restarts and "there is no directory" in result["msg"], result
 
 
 def test_where_no_restart_was_begun_nothing_is_stopped(host, run):
