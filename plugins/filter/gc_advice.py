@@ -81,6 +81,8 @@ _value:
   type: dict
 """
 
+import json
+
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
@@ -97,7 +99,9 @@ _OPTIONS = {
 
 def advised(hosts, keep="7d", **options):
     """Return what advice.gc_advice returns. Raises AnsibleFilterError where the facts or an option cannot be used."""
-    given = ArgumentSpecValidator(_OPTIONS).validate({"keep": keep, **options})
+    # Without what Ansible has them carry along, which the validator would copy whole.
+    plain = json.loads(json.dumps({"keep": keep, **options}))
+    given = ArgumentSpecValidator(_OPTIONS).validate(plain)
     if given.error_messages:
         raise AnsibleFilterError(f"gc_advice: {'; '.join(given.error_messages)}")
     try:

@@ -103,6 +103,9 @@ def _details(row):
     now = (facts.get("engine") or {}).get("observed_at")
     images, records = by_last_use(row)
     preview = row["cleanup"] or {}
+    left = [["the preview failed", preview["failed"], "", ""]] if preview.get("failed") else []
+    for one in preview.get("kept") or ():
+        left.append([one["reason"], one.get("remedy") or "", str(one["count"]), _size(one["bytes"])])
     found = [
         _table(
             "Findings", ("Severity", "Finding", "What to do", "Bytes"), 1,
@@ -111,9 +114,7 @@ def _details(row):
         ),
         _table(
             "What a cleanup would leave, and why", ("Reason", "What to do", "Count", "Bytes"), 2,
-            ([["the preview failed", preview["failed"], "", ""]] if preview.get("failed") else [])
-            + [[one["reason"], one.get("remedy") or "", str(one["count"]), _size(one["bytes"])]
-             for one in preview.get("kept") or ()],
+            left,
         ),
         _table(
             "Images, longest unused first", ("Image", "Last used", "By", "Alone", "Size"), 2,

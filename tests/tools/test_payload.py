@@ -35,7 +35,10 @@ CEILINGS = {
     "rescue": (1.34, "what a full host can give up, and where dockerd would keep its data if it ran"),
     "ballast": (1.30, "where dockerd would keep its data if it ran: its flags, its unit and its file are read"),
     "trace": (1.12, "one object is sought among the lines of a log: options, patterns of names and the log's files"),
-    "restart": (1.75, "dockerd is watched, tried before, brought back, and asked what it obeys and holds; the log of that"),
+    "restart": (
+        1.75,
+        "dockerd is watched, tried before, brought back, and asked what it obeys and holds; the log of that",
+    ),
 }
 
 # In a process of its own, since a collection's loader is set up once.
