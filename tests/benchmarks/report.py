@@ -46,7 +46,7 @@ def main():
             for number in names:
                 gc.collect()
                 start = time.perf_counter()
-                text = fleet_report(fleets[number], "html", 1.8e9)
+                text = fleet_report(fleets[number], "html", 1.8e9, {"keep": "7d"})
                 found = {MADE: time.perf_counter() - start}
                 page.write_text(text, encoding="utf-8")
                 found[SIZE] = page.stat().st_size / 1e6
