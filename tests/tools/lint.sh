@@ -21,8 +21,8 @@ check() {
   if "$@" 2>&1; then echo "ok $name"; else echo "FAILED $name"; failed=1; fi
 }
 
-# Texts, data, what antsibull-changelog writes and the empty files that make packages carry no licence header.
-mapfile -t bare < <(git ls-files -z --others --exclude-standard -- ':!COPYING' ':!*.md' ':!*.json' \
+# Texts, pictures, data, what antsibull-changelog writes and the empty files that make packages carry no licence header.
+mapfile -t bare < <(git ls-files -z --others --exclude-standard -- ':!COPYING' ':!*.md' ':!*.json' ':!*.png' \
   ':!changelogs/changelog.yaml' ':!*/__init__.py' | xargs -0 grep --files-without-match 'SPDX-License-Identifier: GPL-3.0-or-later')
 check "licence headers${bare[*]:+, missing in: ${bare[*]}}" test -z "${bare[*]}"
 
