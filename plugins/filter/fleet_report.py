@@ -66,6 +66,7 @@ _value:
 """
 
 import json
+from functools import lru_cache
 
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -89,18 +90,27 @@ def fleet_report(hosts, form, made_at, advise=None):
     meant, and where the page cannot be made."""
     if form not in FORMS:
         raise AnsibleFilterError(f"fleet_report: {form!r} is no form of a report. Give one of {', '.join(FORMS)}.")
-    asked = {}
-    known = {host["inventory_hostname"]: _known(host, asked) for host in hosts}
+    # Either way without what Ansible notes of where a value is from, which would be carried along at every step.
+    told = tuple(
+        (host["inventory_hostname"], host.get("report_told") or json.dumps({name: host.get(name) for name in _TOLD}))
+        for host in hosts
+    )
     try:
-        return FORMS[form](report(known, made_at, advise))
+        return FORMS[form](_model(told, made_at, json.dumps(advise or {})))
     except (report_page.Missing, BuildcacheError) as problem:
         raise AnsibleFilterError(f"fleet_report: {problem}") from problem
 
 
-def _known(host, asked):
+@lru_cache(maxsize=1)
+def _model(told, made_at, advise):
+    """Return the model that all forms are made of, one after the other; ``told`` has pairs of a host's name and what is
+    known of it, as JSON."""
+    asked = {}
+    return report({name: _known(json.loads(text), asked) for name, text in told}, made_at, json.loads(advise))
+
+
+def _known(told, asked):
     """Return what is known of a host as report() takes it; ``asked`` remembers the policies that were read already."""
-    # Either way without what Ansible notes of where a value is from, which would be carried along at every step.
-    told = json.loads(host.get("report_told") or json.dumps({name: host.get(name) for name in _TOLD}))
     looked = told["report_looked"] or {}
     facts = (looked.get("ansible_facts") or {}).get("buildcache")
     problem, wanted = told["report_policy_problem"], told["gc_policy_wanted"]
