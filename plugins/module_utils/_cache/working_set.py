@@ -29,8 +29,13 @@ def idle_for(record, now):
 
 def used_within(records, now, duration):
     """Return the records that somebody used within that many nanoseconds before ``now``."""
+    return [record for record, idle in _idle(records, now) if idle <= duration]
+
+
+def _idle(records, now):
+    """Return the records of which it is known for how long nobody used them, each with that."""
     known = ((record, idle_for(record, now)) for record in records)
-    return [record for record, idle in known if idle is not None and idle <= duration]
+    return [(record, idle) for record, idle in known if idle is not None]
 
 
 def made_per_day(records, now):
@@ -54,9 +59,10 @@ def working_set(records, now, growth=None):
     ``used_within`` for each time of WITHIN, ``made_per_day`` in bytes, ``reused`` and ``growth``. Bytes are of all
     records, ``private_bytes`` of those alone that a policy's size counts.
     """
-    used = {}
+    used, known = {}, _idle(records, now)
     for within in WITHIN:
-        found = used_within(records, now, parse_duration(within, within))
+        duration = parse_duration(within, within)
+        found = [record for record, idle in known if idle <= duration]
         private = sum(record.size for record in found if not record.shared)
         used[within] = {**_sum(found), "private_bytes": private}
     return {

@@ -18,13 +18,15 @@ BASE, HIDDEN = image("base", ["base:1"]), image("hidden", parent="base", hidden=
 USED, OTHER = image("used", ["used:1"], parent="hidden"), image("other", ["other:1"], parent="hidden")
 
 
-def test_images_that_the_engine_does_not_list_are_seen_after_a_step_while_one_is_made_on_them():
+# As lists of engines tell it once nothing else is known of its parent.
+@pytest.mark.parametrize("parent", ["hidden", ""])
+def test_images_that_the_engine_does_not_list_are_seen_after_a_step_while_one_is_made_on_them(parent):
     before = observation(images=[BASE, USED, OTHER, HIDDEN], containers=[container("1", "used")])
     wanted = wanted_from_options(options(images="unused"))
     step = plan(wanted, before)[0][1]
     assert step.ids == ("other",)
     # As the engine lists them: without the one that nothing names.
-    listed = observation(images=[BASE, USED], containers=before.containers)
+    listed = observation(images=[BASE, USED._replace(parent=parent)], containers=before.containers)
     done, after = do(step, iter([(["other"], 0)]), before, lambda: listed)
     assert done.error is None and after.images == (BASE, USED, HIDDEN)
     assert {one.reason for one in kept(wanted, after)} == {"parent_image", "stopped_containers_image"}
