@@ -11,6 +11,7 @@ import time
 import builds
 import engine
 import fleet
+import pytest
 from trials import QUIET, ROOM
 
 FAMILY = f"{builds.FROM_SCRATCH}{builds.write('/parent', 4)}{builds.write('/child', 4)}"
@@ -56,3 +57,20 @@ def test_a_young_child_keeps_its_ancestors_until_all_go_in_one_run(lab, empty):
         assert state.records == {}, host
         assert set(last[host]["steps"][2]["removed"]["ids"]) == set(between[host].records), host
         assert not again[host]["changed"], host
+
+
+@pytest.mark.deep
+def test_a_cache_mount_that_is_first_looked_at_has_been_used_by_that(lab, empty):
+    # The frontend of the oldest knows no mounts.
+    on = [host for host in lab if lab[host]["lab_kind"] != "docker20"]
+    line = builds.do("echo > /cache/done").replace("RUN ", "RUN --mount=type=cache,target=/cache ", 1)
+    # The collection of garbage after the first build has looked already, and none does for a minute after it.
+    fleet.shell(builds.build("other", OTHER) + "sleep 2\n" + builds.build("mounts", builds.FROM_SCRATCH + line), on)
+    time.sleep(4)
+
+    previews = fleet.prune({"images": "keep", "unused_for": "3s"}, check=True, on=on)
+
+    for host, state in engine.look(on).items():
+        (mount,) = [name for name, record in state.records.items() if record["Type"] == "exec.cachemount"]
+        planned = previews[host]["steps"][2]["planned"]["ids"]
+        assert planned and mount not in planned, (host, planned, state.records)

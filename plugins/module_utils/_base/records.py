@@ -14,6 +14,11 @@ from typing import NamedTuple
 NEVER_WITHOUT_ALL = ("internal", "frontend")
 """Record types that a prune leaves alone unless `all` is set (BuildKit, cache/manager.go, pruneOnce)."""
 
+CACHE_MOUNT = "exec.cachemount"
+"""The type of records that a look may change. After a use the first to ask for their sizes has them measured, which
+BuildKit takes for one more use (cache/manager.go, DiskUsage, commits them, and refs.go, commit, notes a use whatever
+was asked for): who goes by last uses has to look again."""
+
 
 FIRST_DATE = 1356998400
 """The start of 2013, the year of the first Docker: what claims to be older than any image has a placeholder for a date

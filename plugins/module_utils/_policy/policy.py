@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .._base.records import NEVER_WITHOUT_ALL
+from .._base.records import CACHE_MOUNT, NEVER_WITHOUT_ALL
 from .._base.units import (
     SECOND,
     docker_size,
     go_duration,
 )
 
-TYPES = ("regular", "source.local", "source.git.checkout", "exec.cachemount", *NEVER_WITHOUT_ALL)
+TYPES = ("regular", "source.local", "source.git.checkout", CACHE_MOUNT, *NEVER_WITHOUT_ALL)
 """The types of records (BuildKit, client/diskusage.go)."""
 
 BOUNDLESS = 2**50
