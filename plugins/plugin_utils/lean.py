@@ -27,7 +27,13 @@ class BareAction(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         del tmp
-        return {**result, **self._sent("", task_vars)}
+        told = self._told(task_vars)
+        return {**result, **self._sent("", task_vars), **told}
+
+    def _told(self, task_vars):
+        """Return the options of the task for a result, where that is asked for: the role timer has hosts run a module
+        by the very options that the task of another role has."""
+        return {"options": dict(self._task.args)} if (task_vars or {}).get("buildcache_tells_options") else {}
 
     def _sent(self, suffix, task_vars):
         # By its full name, also where the task has the short one (a checkout's ansible.cfg).
@@ -41,10 +47,10 @@ class LeanAction(BareAction):
 
     def run(self, tmp=None, task_vars=None):
         if lean_will_do(self._task.args) and not self._task.async_val:
-            result = ActionBase.run(self, tmp, task_vars)
+            result, told = ActionBase.run(self, tmp, task_vars), self._told(task_vars)
             done = self._sent("_engine", task_vars)
             if not done.pop("not_sent", False):
-                return {**result, **done}
+                return {**result, **done, **told}
         return super().run(tmp, task_vars)
 
 

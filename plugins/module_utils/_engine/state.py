@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import contextmanager
 
 ROOTS_DIRECTORY = "/var/lib/buildcache"
 """Root's; that of any other user, whose engine is a rootless one, is in the home directory."""
@@ -32,17 +33,28 @@ def keep(name, value):
 
     Raises OSError.
     """
-    file = os.path.join(directory(), name)
     os.makedirs(directory(), mode=0o755, exist_ok=True)
+    with replaced(os.path.join(directory(), name), 0o600) as file:
+        json.dump(value, file)
+
+
+@contextmanager
+def replaced(path, mode):
+    """Give a new file of text, with this mode, that in the end takes the place of the one at ``path`` in one step.
+
+    Raises OSError, and leaves the one that was there then.
+    """
     # Those who only look keep something too, and share the host's lock.
-    own = f"{file}.{os.getpid()}.new"
-    descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    own = f"{path}.{os.getpid()}.new"
+    descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         with open(descriptor, "w", encoding="utf-8") as new:
-            json.dump(value, new)
+            # Whatever the umask is.
+            os.fchmod(new.fileno(), mode)
+            yield new
             new.flush()
             os.fsync(new.fileno())
-        os.replace(own, file)
+        os.replace(own, path)
     except OSError:
         os.unlink(own)
         raise
