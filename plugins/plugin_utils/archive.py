@@ -26,8 +26,8 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 def archive(packed):
     """Return the bytes of a zip that Python runs, by the text (bytes) that Ansible would send for a module.
 
-    That text calls a function of its own with all there is (ansible-core, executor/module_common.py, modify_module, since
-    2.19). Raises AnsibleError where it does not.
+    That text calls a function of its own with all there is (ansible-core, executor/module_common.py, modify_module,
+    since 2.19). Raises AnsibleError where it does not.
     """
     given = _given(packed)
     try:
@@ -35,8 +35,8 @@ def archive(packed):
         source = zipfile.ZipFile(io.BytesIO(base64.b64decode(given["zip_data"])))
     except (KeyError, ValueError, zipfile.BadZipFile) as problem:
         raise AnsibleError(
-            f"This version of ansible-core packs modules in a way that is not known ({problem!r}), so that no archive can "
-            "be made of one. Please report it."
+            f"This version of ansible-core packs modules in a way that is not known ({problem!r}), so that no archive "
+            "can be made of one. Please report it."
         ) from problem
     files = {name: source.read(name) for name in source.namelist()}
     files["__main__.py"] = start.encode()

@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A cleanup that the host starts by itself, from one archive that has all it needs, as plugin_utils/archive.py makes it.
+"""A cleanup that the host starts by itself, from one archive with all it needs, as plugin_utils/archive.py makes it.
 
     python3 ARCHIVE SETTINGS [--check]
 
-SETTINGS is a file of JSON: ``options`` of buildcache_prune, and ``metrics``, null or the ``path`` of a textfile and the
-``builders`` that have a label of their own there.
+SETTINGS is a file of JSON: ``options`` of buildcache_prune, and ``metrics``, null or the ``path`` of a textfile and
+the ``builders`` that have a label of their own there.
 """
 
 from __future__ import annotations
@@ -84,8 +84,7 @@ def _cleaned(options, facts, check_mode):
         ended = subprocess.run(
             [sys.executable, own, _ITSELF],
             input=arguments.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             check=False,
         )
     try:
