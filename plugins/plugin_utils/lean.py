@@ -14,6 +14,7 @@ from __future__ import annotations
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.buildfleet.buildcache.plugins.plugin_utils import options
 from ansible_collections.buildfleet.buildcache.plugins.plugin_utils.payload import packed_bare
 
 _OWN_ALONE = (None, "default", ["default"])
@@ -23,6 +24,12 @@ class BareAction(ActionBase):
     """Runs the module of the task's name, without comments and docstrings."""
 
     _supports_async = True
+
+    @classmethod
+    def finalize_task_arg(cls, name, value, templar, context):
+        # Ansible calls this experimental: should it no longer ask here, every option is a template to it, as before.
+        told, option = options.read(value, templar.available_variables)
+        return option if told else super().finalize_task_arg(name, value, templar, context)
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)

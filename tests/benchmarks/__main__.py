@@ -27,7 +27,7 @@ from pathlib import Path
 
 from ..lab.inventory import Host, Lab
 from ..lab.shell import LabError
-from . import advice, job, next_builds, rollout, tasks
+from . import advice, fleet_size, job, next_builds, rollout, tasks
 from .build_host import BuildHost
 from .figures import BenchmarkError, Row, as_json, paired, table
 from .records import script
@@ -42,7 +42,7 @@ STAGES = 5
 class Scale:
     """How much is measured: the rounds, the records that a build step each makes, those that a scripted engine reports,
     those that are put in order, the most hosts of a rollout and of a report, the builds before and after a cleaning,
-    and the simulated fleets."""
+    the simulated fleets, and the numbers of names of the lab's hosts, of which the second is that for the settings."""
 
     rounds: int
     steps: int = 500
@@ -52,6 +52,7 @@ class Scale:
     reported_hosts: int = 1000
     builds: next_builds.Length = next_builds.Length()
     simulated: advice.Length = advice.Length()
+    names: tuple[int, ...] = (25, 50, 100, 200)
 
 
 SMALLEST = Scale(
@@ -63,6 +64,7 @@ SMALLEST = Scale(
     reported_hosts=8,
     builds=next_builds.Length(8, 2, parts=(0.5,), pause=0.1),
     simulated=advice.Length(16, 1),
+    names=(2, 4),
 )
 """Shows that each benchmark runs, in seconds; its figures say nothing."""
 
@@ -150,6 +152,18 @@ def _rollout(lab: Lab, host: Host, scale: Scale) -> list[Row]:
     return rollout.rollout(str(lab.directory / "inventory.yml"), list(lab.hosts)[: scale.hosts], scale.rounds)
 
 
+def _fleet_size(lab: Lab, host: Host, scale: Scale) -> list[Row]:
+    """Playbooks over more and more names; the largest take minutes, so that a few rounds have to do."""
+    del host
+    return fleet_size.fleet_size(str(lab.directory / "inventory.yml"), scale.names, min(scale.rounds, 3))
+
+
+def _fleet_settings(lab: Lab, host: Host, scale: Scale) -> list[Row]:
+    """What Ansible's settings make of the cleanup."""
+    del host
+    return fleet_size.fleet_settings(str(lab.directory / "inventory.yml"), scale.names[1], min(scale.rounds, 3))
+
+
 def _next_builds(lab: Lab, host: Host, scale: Scale) -> list[Row]:
     """What cleaning costs the builds after; once, whatever the rounds."""
     return next_builds.next_builds(BuildHost(lab, host), scale.builds)
@@ -222,6 +236,8 @@ BENCHMARKS = {
     "stores": _stores,
     "report": _report,
     "rollout": _rollout,
+    "fleet_size": _fleet_size,
+    "fleet_settings": _fleet_settings,
     "next_builds": _next_builds,
     "advice": _advice,
 }

@@ -132,8 +132,9 @@ def test_records_are_left_out_unless_asked_for(used):
 def test_the_playbook_shows_what_each_host_holds(lab, used):
     status, output = fleet.playbook("facts")
     assert status == 0 and "changed=1" not in output, output
-    parts = re.split(r"^ok: \[(\S+)\] => *", output, flags=re.MULTILINE)
+    parts = re.split(r'^ +"(\S+)": \[$', output, flags=re.MULTILINE)
     shown = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert set(shown) == set(used), output
     for host, state in used.items():
         assert f"engine {state.version['Version']}, {lab[host]['lab_image_store']} image store" in shown[host], host
         assert f"images: {len(state.images)} ({len(state.untagged)} untagged, 2 in use)" in shown[host], shown[host]
