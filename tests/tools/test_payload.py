@@ -34,6 +34,8 @@ CEILINGS = {
     "gc_policy": (1.66, "policies are read, written and held to what is known to be wrong, in files and builders"),
     "rescue": (1.34, "what a full host can give up, and where dockerd would keep its data if it ran"),
     "ballast": (1.30, "where dockerd would keep its data if it ran: its flags, its unit and its file are read"),
+    "prune_timer": (2.14, "never sent by itself: put on a host once, with what starts it there"),
+    "timer": (0.01, "nothing: the action plugin does all"),
     "trace": (1.12, "one object is sought among the lines of a log: options, patterns of names and the log's files"),
     "restart": (
         1.75,
