@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import builds
+import daemon
 import engine
 import fleet
 import pytest
@@ -59,18 +61,27 @@ def test_a_young_child_keeps_its_ancestors_until_all_go_in_one_run(lab, empty):
         assert not again[host]["changed"], host
 
 
-@pytest.mark.deep
-def test_a_cache_mount_that_is_first_looked_at_has_been_used_by_that(lab, empty):
+@pytest.fixture
+def unlooked_at(lab):
+    """The hosts whose builds can mount caches, with nobody else to look at them: without garbage collection."""
     # The frontend of the oldest knows no mounts.
     on = [host for host in lab if lab[host]["lab_kind"] != "docker20"]
+    fleet.shell(daemon.KEEP, on)
+    own = {host: json.loads(text or "{}") for host, text in daemon.texts(on).items()}
+    daemon.put({host: json.dumps({**keys, "builder": {"gc": {"enabled": False}}}) for host, keys in own.items()})
+    daemon.restart(on)
+    yield on
+    fleet.shell(daemon.BACK, on)
+
+
+def test_a_cache_mount_that_is_first_looked_at_has_been_used_by_that(empty, unlooked_at):
     line = builds.do("echo > /cache/done").replace("RUN ", "RUN --mount=type=cache,target=/cache ", 1)
-    # The collection of garbage after the first build has looked already, and none does for a minute after it.
-    fleet.shell(builds.build("other", OTHER) + "sleep 2\n" + builds.build("mounts", builds.FROM_SCRATCH + line), on)
+    fleet.shell(builds.build("mounts", builds.FROM_SCRATCH + line) + "docker rmi mounts >/dev/null", unlooked_at)
     time.sleep(4)
 
-    previews = fleet.prune({"images": "keep", "unused_for": "3s"}, check=True, on=on)
+    previews = fleet.prune({"images": "keep", "unused_for": "3s"}, check=True, on=unlooked_at)
 
-    for host, state in engine.look(on).items():
+    for host, state in engine.look(unlooked_at).items():
         (mount,) = [name for name, record in state.records.items() if record["Type"] == "exec.cachemount"]
         planned = previews[host]["steps"][2]["planned"]["ids"]
         assert planned and mount not in planned, (host, planned, state.records)
