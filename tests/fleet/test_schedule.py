@@ -18,12 +18,10 @@ import yaml
 
 pytestmark = [pytest.mark.any_engine, pytest.mark.once]
 
-PRINTED = {
-    name: text
-    for name, text in re.findall(
-        r"^```\w+\n# ([^\s,]+)[^\n]*\n(.*?)^```$", (fleet.ROOT / "docs" / "schedule.md").read_text(), re.M | re.S
-    )
-}
+_TEXT = (fleet.ROOT / "docs" / "schedule.md").read_text()
+PRINTED = dict(re.findall(r"^```\w+\n# ([^\s,]+)[^\n]*\n(.*?)^```$", _TEXT, re.MULTILINE | re.DOTALL))
+"""The files that are printed there, by their names."""
+
 PLACE = "/srv/builds"
 
 

@@ -38,7 +38,7 @@ def main(module, profile):
     if sys.argv[1:] == [_ITSELF]:
         _module(module, profile)
     else:
-        sys.exit(_scheduled(sys.argv[1], "--check" in sys.argv[2:]))
+        raise SystemExit(_scheduled(sys.argv[1], "--check" in sys.argv[2:]))
 
 
 def _module(module, profile):
@@ -81,7 +81,8 @@ def _cleaned(options, facts, check_mode):
     with tempfile.TemporaryDirectory() as directory:
         # Python goes back to the archive for what it imports later, and meanwhile another one may have taken its place.
         own = shutil.copy(sys.argv[0], directory)
-        ended = subprocess.run(
+        # What starts a module is none, and has no run_command().
+        ended = subprocess.run(  # pylint: disable=ansible-bad-function
             [sys.executable, own, _ITSELF],
             input=arguments.encode(),
             capture_output=True,
