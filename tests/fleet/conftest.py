@@ -27,8 +27,9 @@ def pytest_report_header(config):
 
 
 _LONGEST = (
-    "test_conformance", "test_random_rollouts", "test_rollout_faults", "test_gc_policy_role", "test_policy_fuzz",
-    "test_gc_runs", "test_prepare", "test_gc_policy", "test_builders", "test_drain", "test_rollout_looks",
+    "test_conformance", "test_many_hosts", "test_random_rollouts", "test_rollout_faults", "test_gc_policy_role",
+    "test_policy_fuzz", "test_gc_runs", "test_prepare", "test_gc_policy", "test_builders", "test_drain",
+    "test_rollout_looks", "test_timer",
 )  # fmt: skip
 """Files that take a worker long: where they come last, one worker goes on alone."""
 
