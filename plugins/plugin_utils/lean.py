@@ -34,19 +34,16 @@ class BareAction(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         del tmp
-        told = self._told(task_vars)
-        return {**result, **self._sent("", task_vars), **told}
-
-    def _told(self, task_vars):
-        """Return the options of the task for a result, where that is asked for: the role timer has hosts run a module
-        by the very options that the task of another role has."""
-        return {"options": dict(self._task.args)} if (task_vars or {}).get("buildcache_tells_options") else {}
+        return {**result, **self._sent("", task_vars)}
 
     def _sent(self, suffix, task_vars):
         # By its full name, also where the task has the short one (a checkout's ansible.cfg).
         name = f"buildfleet.buildcache.{self._task.action.rpartition('.')[2]}{suffix}"
+        # The role timer has hosts run a module by the very options that the task of another role has.
+        told = {"options": dict(self._task.args)} if (task_vars or {}).get("buildcache_tells_options") else {}
         with packed_bare(in_one(name)):
-            return self._execute_module(module_name=name, task_vars=task_vars, wrap_async=self._task.async_val)
+            done = self._execute_module(module_name=name, task_vars=task_vars, wrap_async=self._task.async_val)
+        return {**done, **told}
 
 
 class LeanAction(BareAction):
@@ -54,10 +51,10 @@ class LeanAction(BareAction):
 
     def run(self, tmp=None, task_vars=None):
         if lean_will_do(self._task.args) and not self._task.async_val:
-            result, told = ActionBase.run(self, tmp, task_vars), self._told(task_vars)
+            result = ActionBase.run(self, tmp, task_vars)
             done = self._sent("_engine", task_vars)
             if not done.pop("not_sent", False):
-                return {**result, **done, **told}
+                return {**result, **done}
         return super().run(tmp, task_vars)
 
 

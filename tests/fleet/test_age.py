@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import builds
@@ -67,8 +66,7 @@ def unlooked_at(lab):
     # The frontend of the oldest knows no mounts.
     on = [host for host in lab if lab[host]["lab_kind"] != "docker20"]
     fleet.shell(daemon.KEEP, on)
-    own = {host: json.loads(text or "{}") for host, text in daemon.texts(on).items()}
-    daemon.put({host: json.dumps({**keys, "builder": {"gc": {"enabled": False}}}) for host, keys in own.items()})
+    daemon.put_without_gc(on)
     daemon.restart(on)
     yield on
     fleet.shell(daemon.BACK, on)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -22,24 +23,22 @@ _TEXT = (fleet.ROOT / "docs" / "schedule.md").read_text()
 PRINTED = dict(re.findall(r"^```\w+\n# ([^\s,]+)[^\n]*\n(.*?)^```$", _TEXT, re.MULTILINE | re.DOTALL))
 """The files that are printed there, by their names."""
 
+AWAY = {
+    name: int(status)
+    for status, names in re.findall(r"^\| (\d) \| (`\w+`.*) \|$", _TEXT, re.MULTILINE)
+    for name in re.findall(r"`(\w+)`", names)
+}
+"""The status of each playbook where a host is away."""
+
 PLACE = "/srv/builds"
 
 
 @pytest.fixture
 def place(lab, tmp_path):
-    """A directory with what the text says is in its own: the inventory, the environment, and the collection."""
+    """A directory with what the text says is in its own: the inventory and what Ansible reads beside it."""
     (tmp_path / "hosts.yml").symlink_to(fleet.INVENTORY)
     (tmp_path / "ansible.cfg").write_text(PRINTED[f"{PLACE}/ansible.cfg"])
-    (tmp_path / "requirements.yml").write_text(yaml.dump({"collections": [{"name": str(built()), "type": "file"}]}))
     return tmp_path
-
-
-def built():
-    """The collection as an archive."""
-    made = fleet.ROOT / "build" / "schedule"
-    command = [fleet.COMMANDS / "ansible-galaxy", "collection", "build", "--force", "--output-path", made, fleet.ROOT]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return next(made.glob("*.tar.gz"))
 
 
 def run(command, place, **environment):
@@ -84,6 +83,20 @@ def test_a_job_of_a_ci_system_installs_all_and_cleans(place):
     lines = yaml.safe_load(PRINTED[".gitlab-ci.yml"])["cleanup"]["script"]
     job = yaml.safe_load(PRINTED[".github/workflows/cleanup.yml"])["jobs"]["cleanup"]
     assert [step["run"] for step in job["steps"] if "run" in step] == lines
+    build = [fleet.COMMANDS / "ansible-galaxy", "collection", "build", "--output-path", place / "built", fleet.ROOT]
+    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
+    (archive,) = (place / "built").iterdir()
+    (place / "requirements.yml").write_text(yaml.dump({"collections": [{"name": str(archive), "type": "file"}]}))
     path = f"{Path(sys.executable).resolve().parent}:/usr/bin:/bin"
     status, output = run("set -e\n" + "\n".join(lines), place, PATH=path)
     assert status == 0 and "freed " in output, output
+
+
+def test_the_status_of_every_playbook_says_whether_a_host_is_away(tmp_path):
+    assert set(AWAY) == {book.stem for book in (fleet.ROOT / "playbooks").iterdir()}
+    hosts, report = tmp_path / "hosts.yml", tmp_path / "report"
+    hosts.write_text(yaml.dump({"build_hosts": {"hosts": {"away": {"ansible_host": "127.0.0.1", "ansible_port": 1}}}}))
+    given = {"object": "a", "trace_audit_log": "/a", "gc_policy_ready": "engine_default", "report_dir": str(report)}
+    given["gc_plan_rules"] = [{"max_used_space": "1GB"}]
+    ended = {name: fleet.playbook(name, "-i", str(hosts), "-l", "away", "-e", json.dumps(given)) for name in AWAY}
+    assert {name: status for name, (status, _output) in ended.items()} == AWAY, ended

@@ -13,7 +13,7 @@ import shutil
 import time
 
 from .._base.errors import BuildcacheError, BuilderError
-from .._base.records import CACHE_MOUNT, Engine, Observation
+from .._base.records import Engine, Observation
 from .._base.units import parse_timestamp
 from .._engine.observe import observe, records_of
 from .nodes import (
@@ -68,10 +68,7 @@ class _BuildkitNode:
             now=time.time_ns(),
             started_at=self._started_at(),
         )
-        records = self.records()
-        if any(record.type == CACHE_MOUNT for record in records):
-            records = self.records()
-        return Observation(engine, records, (), (), 0, (disk,) if disk else ())
+        return Observation(engine, self.records(), (), (), 0, (disk,) if disk else ())
 
     def records(self):
         """Return its Records."""

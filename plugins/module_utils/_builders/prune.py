@@ -12,6 +12,7 @@ from .._base.errors import BuildcacheError
 from .._base.records import BUILD_CACHE, RUNNING, STOPPED, Observation
 from .._cache.plan import plan
 from .._cache.steps import Planned, of_records
+from .._engine.observe import as_looked_at
 from .._engine.prune import Done, do, prune_records
 from .buildx import nodes_for
 from .clear import plan_orphans, remove_orphans
@@ -98,7 +99,8 @@ def _choose(wanted, buildx, node, filesystems, bootstrap):
     try:
         if node.status == RUNNING or node.trouble:
             client = buildx.node_client(node)
-            before = _on_engines_disk(client.observe(wanted.needs_disk), buildx.is_here(node), filesystems)
+            seen = as_looked_at(client.observe(wanted.needs_disk), client.records)
+            before = _on_engines_disk(seen, buildx.is_here(node), filesystems)
             # Marks are those of the file system with the engine's images.
             same = before.filesystems[:1] == tuple(filesystems[:1])
             mine = _of_cache_alone(wanted if same else wanted._replace(goal=None))

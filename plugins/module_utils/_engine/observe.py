@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
-from .._base.errors import EngineError
+from .._base.errors import BuildcacheError, EngineError
 from .._base.records import (
+    CACHE_MOUNT,
     Engine,
     Observation,
     container_from_api,
@@ -19,6 +21,7 @@ from .._base.records import (
 from .._base.units import SECOND, parse_timestamp
 from .home import home_of, sees
 from .host import command_of, containerd_root, filesystems, start_of
+from .usage import TYPES_SINCE
 
 _CONTAINERD_STORE = ["driver-type", "io.containerd.snapshotter.v1"]
 
@@ -45,6 +48,27 @@ def observe(client, container_sizes=False, deadline=None):
         raise EngineError(
             f"The engine {client.version['Version']} sent an answer of a shape that is not known ({problem!r})."
         ) from problem
+
+
+def observe_to_decide(client, container_sizes, deadline):
+    """Return what observe() does, for who goes by last uses: one request more where that look may have changed them."""
+    seen = observe(client, container_sizes, deadline)
+    # Older engines would walk all that there is.
+    return seen if client.api_version < TYPES_SINCE else as_looked_at(seen, lambda: records_now(client, deadline))
+
+
+def as_looked_at(seen, look):
+    """Return an Observation with the records as the look at them has left them, which ``look()`` returns; see
+    CACHE_MOUNT. Where that fails they are those of the first."""
+    if any(record.type == CACHE_MOUNT for record in seen.records):
+        with suppress(BuildcacheError):
+            return seen._replace(records=look())
+    return seen
+
+
+def records_now(client, deadline):
+    """Return the Records alone. Raises EngineError and DeadlineReached where there are none to be had."""
+    return tuple(map(record_from_api, client.build_cache(deadline)))
 
 
 def records_of(usage):

@@ -14,11 +14,11 @@ from .._base.errors import (
     BuildcacheError,
     EngineError,
 )
-from .._base.records import BUILD_CACHE, IMAGES, Image, Observation, freed_bytes, record_from_api
+from .._base.records import BUILD_CACHE, IMAGES, Image, Observation, freed_bytes
 from .._cache.plan import plan
 from .._cache.steps import CONTAINERS, FIELDS, Planned, planned_records
 from .host import filesystems, settled_filesystems
-from .observe import observe
+from .observe import observe, records_now
 
 _TAKEN = (404, 409)
 """The engine's refusals for what is gone, or has come to be used, since it was seen."""
@@ -297,10 +297,7 @@ def _is_still(found, image):
 
 
 def _prune_build_cache(step, wanted, client, seen, deadline):
-    def look():
-        return tuple(map(record_from_api, client.build_cache(deadline)))
-
-    return prune_records(step.rules, seen, client, look, deadline)
+    return prune_records(step.rules, seen, client, lambda: records_now(client, deadline), deadline)
 
 
 def prune_records(rules, seen, client, look, deadline):

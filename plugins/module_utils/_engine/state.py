@@ -55,7 +55,7 @@ def replaced(path, mode):
             new.flush()
             os.fsync(new.fileno())
         os.replace(own, path)
-    except OSError:
+    except BaseException:
         os.unlink(own)
         raise
 

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 
 from .._base.errors import DeadlineReached, EngineError
-from .._base.records import BUILD_CACHE, CACHE_MOUNT, IMAGE_SIZES, IMAGES
+from .._base.records import BUILD_CACHE, IMAGE_SIZES, IMAGES
 
 _LOST, _TURNED_AWAY = 30.0, None
 _PASSING = (
@@ -30,7 +30,7 @@ _PASSING = (
 """Troubles of /system/df that pass: their wordings, and how long (seconds) each is waited for at most; None for as long
 as the deadline allows."""
 
-_TYPES_SINCE = (1, 42)
+TYPES_SINCE = (1, 42)
 """The first API that can be asked for the usage of one type (moby, docs/api/version-history.md)."""
 
 _PAUSE, _LONGEST_PAUSE = 0.25, 8.0
@@ -48,21 +48,11 @@ def disk_usage(ask, api, deadline):
     """
     try:
         usage = _usage(ask, ["build-cache", "image"], deadline)
-        records = _as_looked_at(_records(usage), ask, api, deadline)
-        return {"BuildCache": records, "Images": _images(usage), **_layers_size(usage), "Unread": {}}
+        return {"BuildCache": _records(usage), "Images": _images(usage), **_layers_size(usage), "Unread": {}}
     except (DeadlineReached, EngineError) as problem:
         if not _engines_own(problem):
             raise
         return _in_parts(ask, api, deadline, problem)
-
-
-def _as_looked_at(records, ask, api, deadline):
-    """Return the records as the look at them has left them; see CACHE_MOUNT. Where the second look fails, or would
-    walk all that there is, those of the first."""
-    if api >= _TYPES_SINCE and any(one.get("Type") == CACHE_MOUNT for one in records):
-        with suppress(DeadlineReached, EngineError):
-            return build_cache(ask, deadline)
-    return records
 
 
 def build_cache(ask, deadline):
@@ -81,7 +71,7 @@ def _in_parts(ask, api, deadline, problem):
     """Return what disk_usage() does, by questions that leave out what cannot be answered; ``problem`` is how it ended
     when all was asked for."""
     seen = {"BuildCache": [], "Images": [], "LayersSize": 0, "Unread": {}}
-    by_type = api >= _TYPES_SINCE
+    by_type = api >= TYPES_SINCE
     try:
         if not by_type:
             raise problem

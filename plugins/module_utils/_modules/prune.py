@@ -17,7 +17,7 @@ from .._engine.address import socket_path
 from .._engine.client import Deadline, EngineClient
 from .._engine.last_cleanup import failure_kept, keep_cleanup
 from .._engine.lock import locked
-from .._engine.observe import observe
+from .._engine.observe import observe_to_decide
 from .._engine.prune import carry_out, decide, pretend, settled
 from .._engine.unheard import Unheard
 from .._results.marks import shortfall
@@ -124,7 +124,7 @@ def prune_module(others_to_prune=None, elsewhere=None, looked=None, counted=None
             unheard = Unheard(options["docker_host"])
             deadline, client = Deadline(seconds), EngineClient(options, elsewhere)
             memory = memory_of(options["docker_host"]) if wanted.by_use else None
-            before = observe(client, wanted.widest.containers == "stopped", deadline)
+            before = observe_to_decide(client, wanted.widest.containers == "stopped", deadline)
             wanted = aimed(wanted, before)
             decided = decide(wanted, before, client, memory and memory.seen, lambda seen: counted(seen, deadline))
             look = looked(options, client, decided.before) if options["facts"] else None

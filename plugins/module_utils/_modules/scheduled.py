@@ -12,6 +12,7 @@ the ``builders`` that have a label of their own there.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import runpy
@@ -37,8 +38,17 @@ def main(module, profile):
     one takes its arguments (ansible-core, module_utils/basic.py)."""
     if sys.argv[1:] == [_ITSELF]:
         _module(module, profile)
-    else:
-        raise SystemExit(_scheduled(sys.argv[1], "--check" in sys.argv[2:]))
+        return
+    parser = argparse.ArgumentParser(description="Clean up the host by the options in a file.")
+    parser.add_argument("settings", help="the file of JSON with the options")
+    parser.add_argument("--check", action="store_true", help="show what would go, and change nothing")
+    given = parser.parse_args()
+    try:
+        with open(given.settings, encoding="utf-8") as file:
+            settings = json.load(file)
+    except (OSError, ValueError) as problem:
+        parser.error(f"{given.settings} cannot be read: {problem}")
+    raise SystemExit(_scheduled(settings, given.check))
 
 
 def _module(module, profile):
@@ -52,10 +62,8 @@ def _module(module, profile):
     runpy.run_module(module, init_globals=where, run_name="__main__", alter_sys=True)
 
 
-def _scheduled(file, check_mode):
-    """Clean up by the settings in a file, tell the journal, and return the exit status."""
-    with open(file, encoding="utf-8") as opened:
-        settings = json.load(opened)
+def _scheduled(settings, check_mode):
+    """Clean up by the settings, tell the journal, and return the exit status."""
     metrics = None if check_mode else settings["metrics"]
     result = _cleaned(settings["options"], bool(metrics), check_mode)
     failed = summary.failure(result)

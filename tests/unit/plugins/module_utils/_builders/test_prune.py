@@ -9,7 +9,11 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import BuildcacheError
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.records import RUNNING, STOPPED
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.records import (
+    CACHE_MOUNT,
+    RUNNING,
+    STOPPED,
+)
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders import prune as _prune
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.nodes import Node
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._builders.prune import Others
@@ -118,6 +122,19 @@ def test_the_preview_names_what_goes_and_one_that_fails_leaves_the_others_done(o
         "two": (("d",), None),
     }
     assert pruned[3].done.bytes == 40 and [one.id for one in pruned[0].after.records] == ["b"]
+
+
+class LookedAt(NodeClient):
+    """One whose cache mount was used by the first look."""
+
+    def records(self):
+        return (record("m", used="2026-01-10T12:00:00Z", type=CACHE_MOUNT),)
+
+
+def test_what_the_look_itself_has_used_is_not_planned(others):
+    buildx = Buildx({"ci": LookedAt(record("m", used="2026-01-09T12:00:00Z", type=CACHE_MOUNT))})
+    (preview,), _orphans = others(buildx, [node("ci")], unused_for="1h").pretend()
+    assert preview.done.planned.ids == ()
 
 
 def test_one_that_is_stopped_is_passed_over_or_started_and_stopped_again(others):

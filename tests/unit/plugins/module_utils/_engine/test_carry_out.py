@@ -13,7 +13,10 @@ import pytest
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._cache.options import wanted_from_options
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine import host as _host
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.client import Deadline
-from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.observe import observe
+from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.observe import (
+    observe,
+    observe_to_decide,
+)
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._engine.prune import carry_out, decide
 from ansible_collections.buildfleet.buildcache.tests.unit.clients import (
     PRUNED,
@@ -182,3 +185,27 @@ def test_a_container_that_the_engines_prune_leaves_says_why(serve):
     }
     engine = serve(held(([], []), **script))
     assert "the driver failed" in prune(engine, containers="stopped")["containers"].error
+
+
+MOUNT = dict(RECORD, Type="exec.cachemount")
+LOOKED_AT = dict(MOUNT, LastUsedAt="2026-01-02T00:00:00Z", UsageCount=2)
+
+
+@pytest.mark.parametrize(
+    ("api", "records", "uses"), [("1.51", [MOUNT], 2), ("1.41", [MOUNT], 1), ("1.51", [RECORD], 1), ("1.51", [], None)]
+)
+def test_who_decides_by_last_uses_looks_again_where_a_look_is_one(serve, api, records, uses):
+    script = held((records, []), ([LOOKED_AT], []), **{"GET /version": quiet_engine(api=api)["GET /version"]})
+    engine = serve(script)
+    seen = observe_to_decide(client_of(engine), False, Deadline(5))
+    assert [record.usage_count for record in seen.records] == ([uses] if uses else [])
+    looks = [request for request in engine.requests if "/system/df" in request]
+    assert len(looks) == (2 if uses == 2 else 1)
+    assert [record.usage_count for record in observe(client_of(serve(script))).records] == [1] * len(records)
+
+
+def test_records_that_cannot_be_read_again_are_those_of_the_first_look(serve):
+    script = held(([MOUNT], []))
+    script["GET /system/df"].append({"status": 500, "json": {"message": "broken"}})
+    seen = observe_to_decide(client_of(serve(script)), False, Deadline(5))
+    assert [record.usage_count for record in seen.records] == [1]

@@ -13,7 +13,6 @@ import pytest
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.errors import DeadlineReached, EngineError
 from ansible_collections.buildfleet.buildcache.plugins.module_utils._base.records import (
     BUILD_CACHE,
-    CACHE_MOUNT,
     IMAGE_SIZES,
     IMAGES,
 )
@@ -62,22 +61,6 @@ class Engine:
 def test_what_can_be_listed_of_a_broken_engine_is(engine, records, images, unread):
     seen = disk_usage(engine, engine.api, Deadline(5))
     assert (len(seen["BuildCache"]), len(seen["Images"]), seen["Unread"]) == (records, images, unread)
-
-
-@pytest.mark.parametrize(
-    ("api", "fails", "seen"), [(NEW, False, "the look"), (NEW, True, "the build"), (OLD, False, "the build")]
-)
-def test_records_that_a_look_uses_are_told_as_it_has_left_them(api, fails, seen):
-    by = iter(("the build", "the look"))
-
-    def ask(method, path, params=None, patience=None):
-        if fails and params["type"] == ["build-cache"]:
-            raise EngineError(BROKEN, status=500)
-        return {"BuildCache": [{"ID": "a", "Type": CACHE_MOUNT, "LastUsedAt": next(by)}], "Images": [IMAGE]}
-
-    usage = disk_usage(ask, api, Deadline(5))
-    assert [one["LastUsedAt"] for one in usage["BuildCache"]] == [seen]
-    assert usage["Images"] == [IMAGE] and usage["Unread"] == {}
 
 
 def test_an_old_engine_is_not_asked_for_types_that_it_does_not_know():

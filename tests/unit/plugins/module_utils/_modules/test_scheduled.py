@@ -80,6 +80,21 @@ def test_a_failure_is_an_error_in_the_journal_and_in_the_metrics(run, tmp_path, 
     assert "buildcache_cleanup_success 0" in metrics.read_text() and metrics.stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "required: settings"),
+        (["/nowhere"], "/nowhere cannot be read"),
+        (["/dev/null"], "/dev/null cannot be read"),
+    ],
+)
+def test_settings_that_cannot_be_read_are_told_without_a_traceback(monkeypatch, capsys, arguments, says):
+    monkeypatch.setattr(sys, "argv", ["cleanup.pyz", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main("the.module", "legacy")
+    assert ended.value.code == 2 and says in capsys.readouterr().err
+
+
 def test_metrics_that_cannot_be_written_are_a_failure(run):
     status, lines, _given = run(json.dumps(RESULT), metrics={"path": "/nowhere/m.prom", "builders": ["default"]})
     assert status == 1 and lines[-1] == "<3>metrics: /nowhere/m.prom: No such file or directory."
